@@ -1,0 +1,212 @@
+"""``obs freshness``: measure, then push or decide."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import click
+
+from ledgermind_obs import metrics
+from ledgermind_obs.ages import format_age
+from ledgermind_obs.cli import explain, warn
+from ledgermind_obs.cli.document import pushed_document, to_json, verdict_document
+from ledgermind_obs.cli.options import (
+    Duration,
+    SelectCommand,
+    dbt_options,
+    lock_timeout_option,
+    option,
+    sink_options,
+)
+from ledgermind_obs.dbt import Dbt
+from ledgermind_obs.delivery import Delivery, Sink, deliver, deliver_failure
+from ledgermind_obs.errors import ObsError
+from ledgermind_obs.events import Event
+from ledgermind_obs.freshness import UNMEASURED, FreshnessReport, State
+from ledgermind_obs.gate import Policy, Verdict, judge
+from ledgermind_obs.lock import locked
+from ledgermind_obs.measurement import measure
+
+FORMATS = click.Choice(["table", "json"])
+
+_FAIL_ON = {
+    "warn": frozenset(State) - {State.PASS},
+    "error": frozenset(State) - {State.PASS, State.WARN},
+    "query-error": UNMEASURED,
+}
+
+
+@click.group()
+def freshness() -> None:
+    """Measure how fresh the sources are."""
+
+
+@freshness.command(cls=SelectCommand)
+@dbt_options
+@sink_options
+@option("--dry-run", is_flag=True, help="Print the metrics on stdout and send nothing.")
+@option("--fail-on", type=click.Choice(list(_FAIL_ON)), help="Exit 1 if a source is that bad.")
+@option("--format", "output", type=FORMATS, help="What to print.  [default: table on a terminal]")
+@lock_timeout_option("0s")
+def push(
+    dbt: Dbt,
+    sink: Sink,
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    dry_run: bool,
+    fail_on: str | None,
+    output: str | None,
+    lock_timeout: float,
+) -> None:
+    """Measure with dbt, then push to the Pushgateway.
+
+    Whatever could not be measured keeps its last known time. Exit code 0 means delivered; stale
+    data is what alerts are for.
+    """
+    with locked(dbt.project.private_target_path, lock_timeout):
+        with _failure_is_told(sink, dry_run=dry_run):
+            report = _measure(dbt, select, exclude, quiet=output == "json")
+        if dry_run:
+            click.echo(metrics.exposition(metrics.report_series(report)), nl=False)
+        else:
+            _show_delivery(report, deliver(report, sink), sink, output)
+    if fail_on and report.in_state(_FAIL_ON[fail_on]):
+        sys.exit(1)
+
+
+@freshness.command(cls=SelectCommand)
+@dbt_options
+@option("--max-age", type=Duration(), help="Block what is older, whatever dbt's limits say.")
+@option(
+    "--fail-on",
+    type=click.Choice(["warn", "error"]),
+    default="error",
+    help="The first of dbt's verdicts that blocks.",
+)
+@option("--allow-error", is_flag=True, help="Let a source through that is past error_after.")
+@option("--allow-empty", is_flag=True, help="Let a source through that has no row.")
+@option("--allow-future", is_flag=True, help="Let a source through whose newest row is ahead.")
+@option("--allow-query-error", is_flag=True, help="Let a source through whose query failed.")
+@option("--allow-missing", is_flag=True, help="Let a source through that dbt did not look at.")
+@option("--format", "output", type=FORMATS, default="table", help="What to print.")
+@lock_timeout_option("1m")
+def check(
+    dbt: Dbt,
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    max_age: float | None,
+    fail_on: str,
+    output: str,
+    lock_timeout: float,
+    **allow: bool,
+) -> None:
+    """Measure with dbt, then decide whether ML training may run.
+
+    Exit code 0 lets it run, 1 stops it. What cannot be measured stops it too.
+    """
+    with locked(dbt.project.private_target_path, lock_timeout):
+        report = _measure(dbt, select, exclude, quiet=output == "json")
+    verdict = judge(report, _policy(max_age, fail_on, allow), datetime.now(UTC))
+    _show_verdict(report, verdict, output)
+    if not verdict.lets_through:
+        sys.exit(1)
+
+
+def _measure(
+    dbt: Dbt, select: tuple[str, ...], exclude: tuple[str, ...], *, quiet: bool
+) -> FreshnessReport:
+    with _progress(show=sys.stderr.isatty() and not quiet) as on_event:
+        report = measure(dbt, select, exclude, on_event)
+    for criterion in report.unmatched:
+        warn(f"{criterion!r} in the selection matches no source")
+    return report
+
+
+@contextmanager
+def _progress(*, show: bool) -> Iterator[Callable[[Event], None]]:
+    if not show:
+        yield lambda _: None
+        return
+    from ledgermind_obs.cli.show import progress
+
+    with progress("dbt source freshness") as on_event:
+        yield on_event
+
+
+@contextmanager
+def _failure_is_told(sink: Sink, *, dry_run: bool) -> Iterator[None]:
+    """Let the destination know of a run without a report, before the error goes its way."""
+    started_at, clock = datetime.now(UTC), time.monotonic()
+    try:
+        yield
+    except ObsError as error:
+        if not dry_run:
+            error.next_step = _after_failure(sink, started_at, time.monotonic() - clock, error)
+        raise
+
+
+def _after_failure(sink: Sink, started_at: datetime, duration: float, error: ObsError) -> str:
+    try:
+        deliver_failure(sink, started_at, duration)
+    except ObsError as undelivered:
+        explain(undelivered)
+        told = "nothing was erased, and nothing could be sent"
+    else:
+        told = "nothing was erased; dbt_freshness_run_success is 0"
+    return f"{told}. {error.next_step}" if error.next_step else told
+
+
+def _show_delivery(
+    report: FreshnessReport, delivery: Delivery, sink: Sink, output: str | None
+) -> None:
+    if output == "json":
+        click.echo(to_json(pushed_document(report, delivery, str(sink))))
+    elif output == "table" or sys.stdout.isatty():
+        from ledgermind_obs.cli.show import show_report
+
+        show_report(report)
+        click.echo(f"pushed {delivery.series} series to {sink}")
+    _tell_unmeasured(report, delivery, in_table=output != "json" and sys.stdout.isatty())
+
+
+def _tell_unmeasured(report: FreshnessReport, delivery: Delivery, *, in_table: bool) -> None:
+    now = time.time()
+    for source in report.unmeasured:
+        known = delivery.kept.get(source.key)
+        kept = "it was never measured before"
+        if known is not None:
+            kept = f"its last known time is kept, {format_age(now - known)} old"
+        if in_table:
+            click.echo(f"{source.name}: {kept}")
+        else:
+            warn(f"{source.name} could not be measured: {source.message} ({kept})")
+
+
+def _policy(max_age: float | None, fail_on: str, allow: dict[str, bool]) -> Policy:
+    allowed = {State(name.removeprefix("allow_")) for name, given in allow.items() if given}
+    return Policy(
+        fail_on_warn=fail_on == "warn", allowed=frozenset(allowed), max_age_seconds=max_age
+    )
+
+
+def _show_verdict(report: FreshnessReport, verdict: Verdict, output: str) -> None:
+    if output == "json":
+        click.echo(to_json(verdict_document(report, verdict)))
+        return
+    from ledgermind_obs.cli.show import of_project, show_judgements, show_verdict
+
+    blockers, warnings = verdict.blockers, verdict.warnings
+    if blockers:
+        sentence = (
+            f"DO NOT RUN ML TRAINING: {len(blockers)} of {of_project(report)} too old or unknown"
+        )
+    else:
+        sentence = f"ML training may run: {of_project(report)}, {len(warnings)} with a warning"
+    show_verdict(sentence, good=not blockers)
+    if blockers or warnings:
+        click.echo()
+        show_judgements([*warnings, *blockers])

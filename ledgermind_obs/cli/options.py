@@ -1,0 +1,269 @@
+"""Options that several commands share, and what they are made into.
+
+Each has an environment variable: the ecosystem's own name where there is one, ``OBS_…`` elsewhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ledgermind_obs.ages import parse_age
+from ledgermind_obs.dbt import Dbt
+from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.project import Project, open_project
+from ledgermind_obs.pushgateway import Pushgateway, check_grouping_key
+from ledgermind_obs.textfile import Textfile
+from ledgermind_obs.transport import Endpoint, Tls, basic_auth, bearer_auth
+
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+_MULTIPLE = frozenset({"--select", "-s", "--exclude"})
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_DIRECTORY = click.Path(path_type=Path, file_okay=False)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A duration such as ``90s``, ``12h`` or ``5d``; gives seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the seconds the text stands for."""
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_age(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Label(click.ParamType):  # type: ignore[type-arg]
+    """A ``name=value`` pair."""
+
+    name = "name=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Return name and value."""
+        if isinstance(value, tuple):
+            return value
+        name, separator, text = value.partition("=")
+        if not separator or not name:
+            self.fail(f"{value!r} is not of the form name=value", param, ctx)
+        return name, text
+
+
+class SelectCommand(click.Command):
+    """A command whose ``--select`` and ``--exclude`` take several values, as dbt's do."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the flag before each further value, then parse as usual."""
+        return super().parse_args(ctx, list(_spread(args)))
+
+
+def _spread(args: list[str]) -> Iterator[str]:
+    flag, values = "", 0
+    for arg in args:
+        if arg.startswith("-"):
+            flag, values = (arg, 0) if arg in _MULTIPLE else ("", 0)
+        elif flag:
+            values += 1
+            if values > 1:
+                yield flag
+        yield arg
+
+
+def option(*names: str, env: str | None = None, **settings: Any) -> Decorator:
+    """Return an option with its environment variable, shown in the help text."""
+    variable = env or "OBS_" + names[0].lstrip("-").replace("-", "_").upper()
+    settings.setdefault("show_default", settings.get("default") is not None)
+    return click.option(*names, envvar=variable, show_envvar=True, **settings)
+
+
+def _in_order(*decorators: Decorator) -> Decorator:
+    """Return the decorators as one; the help text lists them in this order."""
+    return lambda command: functools.reduce(lambda f, add: add(f), reversed(decorators), command)
+
+
+_dbt_options = _in_order(
+    option(
+        "--project-dir",
+        env="DBT_PROJECT_DIR",
+        type=_DIRECTORY,
+        help="The dbt project.  [default: this directory, else ./warehouse]",
+    ),
+    option(
+        "--profiles-dir",
+        env="DBT_PROFILES_DIR",
+        type=_DIRECTORY,
+        help="Where profiles.yml is.  [default: the project, else ~/.dbt]",
+    ),
+    option("--profile", env="DBT_PROFILE", help="The profile to use."),
+    option("--target", "-t", env="DBT_TARGET", help="The target of the profile."),
+    option("--select", "-s", multiple=True, help="Only these sources, in dbt's syntax."),
+    option("--exclude", multiple=True, help="Without these sources, in dbt's syntax."),
+    option("--threads", type=click.IntRange(min=1), help="How many queries dbt runs at once."),
+    option("--vars", "project_vars", help="Variables of the project, as a YAML mapping."),
+    option(
+        "--target-path",
+        env="DBT_TARGET_PATH",
+        type=_DIRECTORY,
+        help="dbt's files go below it, in obs/.  [default: target in the project]",
+    ),
+    option("--dbt", "executable", env="OBS_DBT", help="The dbt to run.  [default: dbt on PATH]"),
+    option("--timeout", type=Duration(), default="10m", help="When to end a dbt that hangs."),
+)
+
+
+def dbt_options(command: Command) -> Command:
+    """Give a command dbt's own options, made into ``dbt``; ``select`` and ``exclude`` stay."""
+
+    @functools.wraps(command)
+    def wrapper(
+        project_dir: Path | None,
+        profiles_dir: Path | None,
+        profile: str | None,
+        target: str | None,
+        target_path: Path | None,
+        executable: str | None,
+        threads: int | None,
+        project_vars: str | None,
+        timeout: float,
+        **others: Any,
+    ) -> Any:
+        project = open_project(
+            project_dir,
+            profiles_dir=profiles_dir,
+            profile=profile,
+            target=target,
+            target_path=target_path,
+        )
+        return command(dbt=Dbt(project, executable, threads, project_vars, timeout), **others)
+
+    return _dbt_options(wrapper)
+
+
+def lock_timeout_option(default: str) -> Decorator:
+    """Return ``--lock-timeout`` with the command's own default."""
+    return option(
+        "--lock-timeout",
+        type=Duration(),
+        default=default,
+        help="How long to wait for another obs run on this project.",
+    )
+
+
+_sink_options = _in_order(
+    option(
+        "--pushgateway",
+        env="PUSHGATEWAY_URL",
+        default="http://localhost:9091",
+        metavar="URL",
+        help="The Pushgateway.",
+    ),
+    option("--job", default="dbt-freshness", help="The job of the grouping key."),
+    option(
+        "--grouping-key",
+        type=Label(),
+        multiple=True,
+        help="One more label of the grouping key, beside job, project and target.",
+    ),
+    option("--pushgateway-username", help="For basic authentication."),
+    option(
+        "--pushgateway-password-file",
+        type=_FILE,
+        help="Holds the password; or set OBS_PUSHGATEWAY_PASSWORD.",
+    ),
+    option(
+        "--pushgateway-token-file",
+        type=_FILE,
+        help="Holds a bearer token; or set OBS_PUSHGATEWAY_TOKEN.",
+    ),
+    option("--pushgateway-ca-file", type=_FILE, help="A private CA, in PEM format."),
+    option("--pushgateway-cert-file", type=_FILE, help="A client certificate, in PEM format."),
+    option("--pushgateway-key-file", type=_FILE, help="The key of the client certificate."),
+    option(
+        "--push-timeout",
+        type=Duration(),
+        default="30s",
+        help="How long a push may take with all its retries.",
+    ),
+    option(
+        "--textfile",
+        type=_FILE,
+        help="Write a file for node_exporter instead of pushing.",
+    ),
+)
+
+
+def sink_options(command: Command) -> Command:
+    """Give a command the options of its destination, made into ``sink``."""
+
+    @functools.wraps(command)
+    def wrapper(
+        dbt: Dbt,
+        job: str,
+        grouping_key: tuple[tuple[str, str], ...],
+        textfile: Path | None,
+        pushgateway: str,
+        push_timeout: float,
+        pushgateway_username: str | None,
+        pushgateway_password_file: Path | None,
+        pushgateway_token_file: Path | None,
+        pushgateway_ca_file: Path | None,
+        pushgateway_cert_file: Path | None,
+        pushgateway_key_file: Path | None,
+        **others: Any,
+    ) -> Any:
+        labels = _labels(dbt.project, grouping_key)
+        if textfile:
+            return command(dbt=dbt, sink=Textfile(textfile, labels), **others)
+        endpoint = Endpoint.parse(
+            pushgateway,
+            authorization=_authorization(
+                pushgateway_username, pushgateway_password_file, pushgateway_token_file
+            ),
+            tls=Tls(pushgateway_ca_file, pushgateway_cert_file, pushgateway_key_file),
+            timeout=push_timeout,
+        )
+        return command(dbt=dbt, sink=Pushgateway(endpoint, {"job": job, **labels}), **others)
+
+    return _sink_options(wrapper)
+
+
+def _labels(project: Project, others: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    labels = {"project": project.name, "target": project.target, **dict(others)}
+    check_grouping_key(labels)
+    return labels
+
+
+def _authorization(
+    username: str | None, password_file: Path | None, token_file: Path | None
+) -> str:
+    token = _secret("OBS_PUSHGATEWAY_TOKEN", token_file)
+    password = _secret("OBS_PUSHGATEWAY_PASSWORD", password_file)
+    if token and username:
+        raise ConfigurationError("give the Pushgateway a username with a password, or a token")
+    if username:
+        return basic_auth(username, password)
+    return bearer_auth(token) if token else ""
+
+
+def _secret(variable: str, path: Path | None) -> str:
+    """Return a secret from its file or its environment variable, never from a flag's value."""
+    if path is None:
+        return os.environ.get(variable, "")
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read {path}: {error}") from error

@@ -1,0 +1,137 @@
+"""Reports, verdicts and progress as people see them on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from ledgermind_obs.ages import format_age
+from ledgermind_obs.events import Event
+from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, State
+from ledgermind_obs.gate import Judgement, next_steps
+
+UNBOUNDED_COLUMNS = 10_000
+
+_COLOURS = {
+    State.PASS: "green",
+    State.WARN: "yellow",
+    State.FUTURE: "magenta",
+    State.ERROR: "red",
+    State.EMPTY: "red",
+    State.MISSING: "red",
+    State.QUERY_ERROR: "red",
+}
+_SEVERITY = {state: rank for rank, state in enumerate(_COLOURS)}
+
+
+def show_report(report: FreshnessReport) -> None:
+    """Print one line a source, the worst last, and a summary."""
+    table = _grid()
+    for source in sorted(report.sources, key=lambda s: (_SEVERITY[s.state], s.name)):
+        table.add_row(source.name, *_state_and_age(source.state, source.age_seconds), _why(source))
+    _print(table)
+    click.echo(f"\n{summary(report)}")
+
+
+def summary(report: FreshnessReport) -> str:
+    """Return one sentence: how many sources, of what, how long it took, how many in each state."""
+    counts = Counter(source.state for source in report.sources)
+    states = ", ".join(f"{counts[state]} {state.label}" for state in _COLOURS if counts[state])
+    return f"{of_project(report)} in {report.duration_seconds:.1f} s: {states}"
+
+
+def of_project(report: FreshnessReport) -> str:
+    """Return ``3 sources of ledgermind (target prod)``."""
+    count = len(report.sources)
+    noun = "source" if count == 1 else "sources"
+    return f"{count} {noun} of {report.project} (target {report.target})"
+
+
+def show_judgements(judgements: list[Judgement]) -> None:
+    """Print each source's state, its age against the limit, and what to do about it."""
+    table = _grid()
+    for judgement in judgements:
+        state = _state_and_age(judgement.state, judgement.age_seconds)
+        effect = "blocks" if judgement.blocks else "passes"
+        table.add_row(effect, judgement.source.name, *state, _limit(judgement))
+    _print(table)
+    click.echo()
+    for names, step in _steps(judgements).items():
+        click.echo(f"next, {names}: {step}")
+
+
+def show_verdict(sentence: str, *, good: bool) -> None:
+    """Print the sentence that decides, so that it cannot be overlooked."""
+    click.secho(sentence, bold=True, fg="green" if good else "red")
+
+
+@contextmanager
+def progress(total_hint: str) -> Iterator[Callable[[Event], None]]:
+    """Show on stderr what dbt is at while it runs; yield what takes in dbt's events."""
+    columns = (TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(total_hint, total=None)
+        yield lambda event: _advance(bar, task, event)
+
+
+def _advance(bar: Progress, task: TaskID, event: Event) -> None:
+    if event.info.name not in {"LogStartLine", "LogFreshnessResult"}:
+        return
+    done = event.info.name == "LogFreshnessResult"
+    total = event.data.total
+    name = ".".join(event.unique_id.split(".")[2:])
+    finished = int(bar.tasks[0].completed) + done
+    description = f"{min(finished + (not done), total)} of {total}  {name}"
+    bar.update(task, total=total, completed=finished, description=description)
+
+
+def _grid() -> Table:
+    return Table.grid(padding=(0, 2, 0, 0))
+
+
+def _print(table: Table) -> None:
+    """Print a table; without a terminal one line a row, however long, so that ``grep`` works."""
+    for column in table.columns:
+        column.overflow = "fold"
+    if sys.stdout.isatty():
+        Console(highlight=False, markup=False).print(table)
+        return
+    console = Console(width=UNBOUNDED_COLUMNS, highlight=False, markup=False)
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _state_and_age(state: State, age: float | None) -> tuple[Text, str]:
+    return Text(state.label, style=_COLOURS[state]), "–" if age is None else format_age(age)
+
+
+def _why(source: SourceFreshness) -> str:
+    if source.message:
+        return source.message
+    limits = (("warn", source.warn_after_seconds), ("error", source.error_after_seconds))
+    return "  ".join(f"{name} {format_age(limit)}" for name, limit in limits if limit is not None)
+
+
+def _limit(judgement: Judgement) -> str:
+    if judgement.source.message:
+        return judgement.source.message
+    if judgement.limit_seconds is None:
+        return _why(judgement.source)
+    return f"limit {format_age(judgement.limit_seconds)} ({judgement.limit})"
+
+
+def _steps(judgements: list[Judgement]) -> dict[str, str]:
+    """Return what to do, each step once, by the names of the sources it is about."""
+    names: dict[str, list[str]] = {}
+    for judgement in judgements:
+        names.setdefault(next_steps(judgement.state), []).append(judgement.source.name)
+    return {", ".join(sources): step for step, sources in names.items()}

@@ -1,0 +1,62 @@
+"""From a report to a sink, without losing what the sink already knew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from ledgermind_obs import metrics
+from ledgermind_obs.freshness import FreshnessReport, SourceKey
+from ledgermind_obs.metrics import Series
+
+
+class Sink(Protocol):
+    """Where series go: a Pushgateway's group, a textfile."""
+
+    def known(self) -> list[Series]:
+        """Return the series that are there now."""
+
+    def put(self, series: Iterable[Series]) -> None:
+        """Replace everything by ``series``."""
+
+    def post(self, series: Iterable[Series]) -> None:
+        """Replace only the metrics that ``series`` names."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What was sent: how many series, and the Unix times kept of sources not measured."""
+
+    series: int
+    kept: dict[SourceKey, float]
+
+
+def deliver(report: FreshnessReport, sink: Sink) -> Delivery:
+    """Send the report and keep what was known of everything it could not measure.
+
+    Raises DestinationError; then the sink holds what it held before.
+    """
+    known = sink.known() if report.unmeasured or not report.whole else []
+    kept = list(metrics.kept_series(report, known))
+    series = [*metrics.report_series(report), *kept]
+    sink.put(series)
+    return Delivery(len(series), _kept_times(report, kept))
+
+
+def deliver_failure(sink: Sink, started_at: datetime, duration_seconds: float) -> None:
+    """Send word that a run gave no report, and leave everything else as it is.
+
+    Raises DestinationError.
+    """
+    sink.post(metrics.failed_run_series(started_at, duration_seconds))
+
+
+def _kept_times(report: FreshnessReport, kept: Iterable[Series]) -> dict[SourceKey, float]:
+    unmeasured = {source.key for source in report.unmeasured}
+    return {
+        item.source: item.value
+        for item in kept
+        if item.metric is metrics.LOADED_AT and item.source in unmeasured
+    }

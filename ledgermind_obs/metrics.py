@@ -1,0 +1,218 @@
+"""The table of metrics, and the way from a report to them and back.
+
+Everything that is exported is declared here; the documentation and the checks of rules and
+dashboards are made from this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from ledgermind_obs import __version__
+from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, SourceKey, State
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A gauge: its name, its help text, and the labels of its series beyond the grouping key."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+SOURCE_LABELS = SourceKey._fields
+
+LOADED_AT = Metric(
+    "dbt_source_loaded_at_seconds",
+    "Unix time of the newest row of a dbt source; absent for an empty table.",
+    SOURCE_LABELS,
+)
+CHECKED_AT = Metric(
+    "dbt_source_checked_at_seconds",
+    "Unix time at which the source was last looked at with success.",
+    SOURCE_LABELS,
+)
+STATUS = Metric(
+    "dbt_source_freshness_status",
+    "1 for the state the source is in, 0 for every other state.",
+    (*SOURCE_LABELS, "status"),
+)
+WARN_AFTER = Metric(
+    "dbt_source_warn_after_seconds",
+    "Age in seconds beyond which dbt warns of the source.",
+    SOURCE_LABELS,
+)
+ERROR_AFTER = Metric(
+    "dbt_source_error_after_seconds",
+    "Age in seconds beyond which dbt calls the source an error.",
+    SOURCE_LABELS,
+)
+INFO = Metric(
+    "dbt_source_info",
+    "1 for every source; says where its table is.",
+    (*SOURCE_LABELS, "unique_id", "database", "schema", "identifier"),
+)
+RUN_SUCCESS = Metric(
+    "dbt_freshness_run_success",
+    "1 if the last run produced a report, else 0.",
+)
+RUN_TIMESTAMP = Metric(
+    "dbt_freshness_run_timestamp_seconds",
+    "Unix time at which the last run started.",
+)
+LAST_SUCCESS = Metric(
+    "dbt_freshness_last_success_timestamp_seconds",
+    "Unix time at which the last run that produced a report started.",
+)
+RUN_DURATION = Metric(
+    "dbt_freshness_run_duration_seconds",
+    "How long the last run took, in seconds.",
+)
+BUILD_INFO = Metric(
+    "obs_build_info",
+    "1; says which obs, which dbt and which engine made the last report.",
+    ("version", "dbt_version", "engine"),
+)
+
+METRICS = (
+    LOADED_AT,
+    CHECKED_AT,
+    STATUS,
+    WARN_AFTER,
+    ERROR_AFTER,
+    INFO,
+    RUN_SUCCESS,
+    RUN_TIMESTAMP,
+    LAST_SUCCESS,
+    RUN_DURATION,
+    BUILD_INFO,
+)
+
+_BY_NAME = {metric.name: metric for metric in METRICS}
+_LAST_KNOWN = (LOADED_AT, CHECKED_AT)
+
+
+class Series(NamedTuple):
+    """One value: the metric, the values of its labels in the metric's order, the number."""
+
+    metric: Metric
+    label_values: tuple[str, ...]
+    value: float
+
+    @property
+    def source(self) -> SourceKey | None:
+        """The source it speaks of, or None for a metric of the run."""
+        if self.metric.labels[:3] != SOURCE_LABELS:
+            return None
+        return SourceKey(*self.label_values[:3])
+
+
+def report_series(report: FreshnessReport) -> Iterator[Series]:
+    """Yield the series of a run that produced a report."""
+    for source in report.sources:
+        yield from _source_series(source)
+    started = report.started_at.timestamp()
+    yield from _run_series(started, report.duration_seconds, success=True)
+    yield Series(LAST_SUCCESS, (), started)
+    yield Series(BUILD_INFO, (__version__, report.engine_version, report.engine), 1.0)
+
+
+def failed_run_series(started_at: datetime, duration_seconds: float) -> Iterator[Series]:
+    """Yield the series of a run that produced no report: they say so and nothing else."""
+    yield from _run_series(started_at.timestamp(), duration_seconds, success=False)
+
+
+def kept_series(report: FreshnessReport, known: Iterable[Series]) -> Iterator[Series]:
+    """Yield what of ``known`` stays true after the report.
+
+    A source that was not measured keeps its last known time. A run over a selection leaves the
+    sources beside it as they were; a whole run lets those go that are no longer in the project.
+    """
+    reported = {source.key for source in report.sources}
+    unmeasured = {source.key for source in report.unmeasured}
+    for series in known:
+        key = series.source
+        if key is None:
+            continue
+        beside = not report.whole and key not in reported
+        if beside or (key in unmeasured and series.metric in _LAST_KNOWN):
+            yield series
+
+
+def exposition(series: Iterable[Series], labels: Mapping[str, str] | None = None) -> bytes:
+    """Return the series in Prometheus' text format, each with the constant ``labels`` added."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families(series, labels or {}))
+    return generate_latest(registry)
+
+
+def parse_exposition(content: bytes, labels: Mapping[str, str]) -> list[Series]:
+    """Return the series of this module's metrics that carry exactly the constant ``labels``.
+
+    Raises ValueError where the text is not in Prometheus' format.
+    """
+    names = tuple(metric.name.encode() for metric in METRICS)
+    lines = [line for line in content.splitlines() if line.startswith(names)]
+    text = b"\n".join([*lines, b""]).decode()
+    families = text_string_to_metric_families(text)
+    found = (
+        _read_back(sample.name, sample.labels, sample.value, labels)
+        for family in families
+        for sample in family.samples
+    )
+    return [series for series in found if series]
+
+
+def _source_series(source: SourceFreshness) -> Iterator[Series]:
+    key = tuple(source.key)
+    times = ((LOADED_AT, source.loaded_at), (CHECKED_AT, source.checked_at))
+    yield from (Series(metric, key, time.timestamp()) for metric, time in times if time)
+    for state in State:
+        yield Series(STATUS, (*key, str(state)), float(state is source.state))
+    limits = ((WARN_AFTER, source.warn_after_seconds), (ERROR_AFTER, source.error_after_seconds))
+    yield from (Series(metric, key, limit) for metric, limit in limits if limit is not None)
+    location = (source.unique_id, source.database, source.schema, source.identifier)
+    yield Series(INFO, (*key, *location), 1.0)
+
+
+def _run_series(started: float, duration_seconds: float, *, success: bool) -> Iterator[Series]:
+    yield Series(RUN_SUCCESS, (), float(success))
+    yield Series(RUN_TIMESTAMP, (), started)
+    yield Series(RUN_DURATION, (), duration_seconds)
+
+
+class _Families(Collector):
+    def __init__(self, series: Iterable[Series], labels: Mapping[str, str]) -> None:
+        self._families: dict[str, GaugeMetricFamily] = {}
+        constant: Sequence[str] = tuple(labels.values())
+        for metric, label_values, value in series:
+            family = self._families.get(metric.name)
+            if family is None:
+                names = (*metric.labels, *labels)
+                family = GaugeMetricFamily(metric.name, metric.help, labels=names)
+                self._families[metric.name] = family
+            family.add_metric((*label_values, *constant), value)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        return iter(self._families.values())
+
+
+def _read_back(
+    name: str, found: Mapping[str, str], value: float, labels: Mapping[str, str]
+) -> Series | None:
+    metric = _BY_NAME.get(name)
+    if metric is None:
+        return None
+    others = {key: text for key, text in found.items() if text and key not in metric.labels}
+    if others != {key: text for key, text in labels.items() if text}:
+        return None
+    return Series(metric, tuple(found.get(label, "") for label in metric.labels), value)
