@@ -161,7 +161,7 @@ def parse_exposition(content: bytes, labels: Mapping[str, str]) -> list[Series]:
     Raises ValueError where the text is not in Prometheus' format.
     """
     names = tuple(metric.name.encode() for metric in METRICS)
-    lines = [line for line in content.splitlines() if line.startswith(names)]
+    lines = [line for line in content.split(b"\n") if line.startswith(names)]
     text = b"\n".join([*lines, b""]).decode()
     families = text_string_to_metric_families(text)
     found = (
