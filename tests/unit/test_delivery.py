@@ -20,7 +20,7 @@ def test_a_delivery_counts_the_series_and_names_the_times_it_kept(sink: Textfile
 
     delivery = deliver(report(source("a"), unmeasured("b")), sink)
 
-    assert delivery.series == len(sink.known())
+    assert delivery.series == len(sink.known(metrics.METRICS))
     assert delivery.kept == {
         SourceKey("ledgermind", "app", "b"): NOW.timestamp() - 6 * HOUR,
     }
@@ -28,12 +28,12 @@ def test_a_delivery_counts_the_series_and_names_the_times_it_kept(sink: Textfile
 
 def test_a_failed_run_changes_the_run_metrics_and_nothing_else(sink: Textfile) -> None:
     deliver(report(source("a"), source("b")), sink)
-    before = sink.known()
+    before = sink.known(metrics.METRICS)
 
     deliver_failure(sink, NOW, 1.0)
 
     run = {metrics.RUN_SUCCESS, metrics.RUN_TIMESTAMP, metrics.RUN_DURATION}
-    after = sink.known()
+    after = sink.known(metrics.METRICS)
     assert [s for s in after if s.metric not in run] == [s for s in before if s.metric not in run]
     assert {s.metric: s.value for s in after}[metrics.RUN_SUCCESS] == 0.0
 
