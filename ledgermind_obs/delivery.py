@@ -9,14 +9,14 @@ from typing import Protocol
 
 from ledgermind_obs import metrics
 from ledgermind_obs.freshness import FreshnessReport, SourceKey
-from ledgermind_obs.metrics import Series
+from ledgermind_obs.metrics import Metric, Series
 
 
 class Sink(Protocol):
     """Where series go: a Pushgateway's group, a textfile."""
 
-    def known(self) -> list[Series]:
-        """Return the series that are there now."""
+    def known(self, wanted: Iterable[Metric]) -> list[Series]:
+        """Return the series of the ``wanted`` metrics that are there now."""
 
     def put(self, series: Iterable[Series]) -> None:
         """Replace everything by ``series``."""
@@ -38,8 +38,7 @@ def deliver(report: FreshnessReport, sink: Sink) -> Delivery:
 
     Raises DestinationError; then the sink holds what it held before.
     """
-    known = sink.known() if report.unmeasured or not report.whole else []
-    kept = list(metrics.kept_series(report, known))
+    kept = list(metrics.kept_series(report, sink.known(_needed(report))))
     series = [*metrics.report_series(report), *kept]
     sink.put(series)
     return Delivery(len(series), _kept_times(report, kept))
@@ -51,6 +50,13 @@ def deliver_failure(sink: Sink, started_at: datetime, duration_seconds: float) -
     Raises DestinationError.
     """
     sink.post(metrics.failed_run_series(started_at, duration_seconds))
+
+
+def _needed(report: FreshnessReport) -> Iterable[Metric]:
+    """Return what must be read back: nothing where the report is whole and complete."""
+    if not report.whole:
+        return metrics.METRICS
+    return metrics.LAST_KNOWN if report.unmeasured else ()
 
 
 def _kept_times(report: FreshnessReport, kept: Iterable[Series]) -> dict[SourceKey, float]:

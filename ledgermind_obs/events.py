@@ -1,8 +1,8 @@
 """dbt's log, line by line: what it started, what failed and in whose words.
 
 dbt writes one event a line with ``--log-format json``; a dbt that dies early writes plain text.
-Only the events named here are read, and only their fields declared here, so that a dbt which adds
-or drops others changes nothing.
+Only the events named here are read, and of them only the fields declared here, so that a dbt which
+adds, drops or retypes others changes nothing.
 """
 
 from __future__ import annotations
@@ -36,9 +36,6 @@ class EventData(msgspec.Struct, frozen=True):
 
     node_info: NodeInfo | None = None
     total: int = 0
-    index: int = 0
-    status: str = ""
-    execution_time: float = 0.0
     target_name: str = ""
     version: str = ""
     exc: str = ""
@@ -50,15 +47,14 @@ class EventInfo(msgspec.Struct, frozen=True):
 
     name: str = ""
     msg: str = ""
-    level: str = ""
     invocation_id: str = ""
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One line of dbt's JSON log."""
+    """One event that matters here."""
 
     info: EventInfo
-    data: EventData = EventData()
+    data: EventData
 
     @property
     def unique_id(self) -> str:
@@ -66,7 +62,13 @@ class Event(msgspec.Struct, frozen=True):
         return self.data.node_info.unique_id if self.data.node_info else ""
 
 
-_decoder = msgspec.json.Decoder(Event)
+class _Line(msgspec.Struct, frozen=True):
+    info: EventInfo
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_line_decoder = msgspec.json.Decoder(_Line)
+_data_decoder = msgspec.json.Decoder(EventData)
 
 
 @dataclass
@@ -78,22 +80,24 @@ class RunLog:
     target: str = ""
     total: int = 0
     started: set[str] = field(default_factory=set)
+    finished: set[str] = field(default_factory=set)
     errors: dict[str, str] = field(default_factory=dict)
     unmatched: list[str] = field(default_factory=list)
     fatal: str = ""
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
 
     def read(self, line: bytes) -> Event | None:
-        """Take in one line of output; return the event it is, or None for plain text."""
+        """Take in one line of output; return the event it is, if it is one that matters here."""
         try:
-            event = _decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            info, data = _split(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._keep_plain(line)
             return None
-        self.invocation_id = self.invocation_id or event.info.invocation_id
-        handler = _HANDLERS.get(event.info.name)
-        if handler:
-            handler(self, event)
+        self.invocation_id = self.invocation_id or info.invocation_id
+        if data is None:
+            return None
+        event = Event(info, data)
+        _HANDLERS[info.name](self, event)
         return event
 
     def _keep_plain(self, line: bytes) -> None:
@@ -111,6 +115,9 @@ class RunLog:
         self.started.add(event.unique_id)
         self.total = max(self.total, event.data.total)
 
+    def _finish(self, event: Event) -> None:
+        self.finished.add(event.unique_id)
+
     def _error(self, event: Event) -> None:
         if event.unique_id:
             self.errors.setdefault(event.unique_id, database_message(event.info.msg))
@@ -126,10 +133,19 @@ _HANDLERS = {
     "MainReportVersion": RunLog._version,
     "ConcurrencyLine": RunLog._concurrency,
     "LogStartLine": RunLog._start,
+    "LogFreshnessResult": RunLog._finish,
     "RunResultError": RunLog._error,
     "NoNodesForSelectionCriteria": RunLog._unmatched,
     "MainEncounteredError": RunLog._fatal,
 }
+
+
+def _split(line: bytes) -> tuple[EventInfo, EventData | None]:
+    """Return what the line says of itself, and its data if the event matters here."""
+    event = _line_decoder.decode(line)
+    if event.info.name not in _HANDLERS:
+        return event.info, None
+    return event.info, _data_decoder.decode(event.data)
 
 
 def database_message(text: str) -> str:

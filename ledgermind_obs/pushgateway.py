@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from ledgermind_obs import metrics
 from ledgermind_obs.errors import ConfigurationError, DestinationError
-from ledgermind_obs.metrics import Series
+from ledgermind_obs.metrics import Metric, Series
 from ledgermind_obs.transport import Endpoint, Response
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -46,11 +46,13 @@ class Pushgateway:
         group = ", ".join(f"{name} {value}" for name, value in self.grouping.items())
         return f"{self.endpoint.url}  ({group})"
 
-    def known(self) -> list[Series]:
-        """Return the series that the group holds now; raises DestinationError."""
+    def known(self, wanted: Iterable[Metric]) -> list[Series]:
+        """Return the series of the ``wanted`` metrics in the group now; raises DestinationError."""
+        if not wanted:
+            return []
         response = self._call("GET", "/metrics")
         try:
-            return metrics.parse_exposition(response.body, self.grouping)
+            return metrics.parse_exposition(response.body, self.grouping, wanted)
         except ValueError as error:
             raise DestinationError(
                 f"{self.endpoint.url}/metrics is not in Prometheus' format: {error}",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ledgermind_obs import metrics
 from ledgermind_obs.errors import DestinationError
-from ledgermind_obs.metrics import Series
+from ledgermind_obs.metrics import Metric, Series
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,20 @@ class Textfile:
         """Return the path."""
         return str(self.path)
 
-    def known(self) -> list[Series]:
-        """Return the series that the file holds now, none where there is no file yet.
+    def known(self, wanted: Iterable[Metric]) -> list[Series]:
+        """Return the series of the ``wanted`` metrics in the file, none where there is no file.
 
         Raises DestinationError where it cannot be read, or is another project's or target's.
         """
         content = self._content()
         try:
-            series = metrics.parse_exposition(content, self.labels)
+            ours = metrics.parse_exposition(content, self.labels, [metrics.RUN_SUCCESS])
+            series = metrics.parse_exposition(content, self.labels, wanted)
         except ValueError as error:
             raise DestinationError(
                 f"{self.path} is not in Prometheus' format: {error}", "move it away"
             ) from error
-        if content and not series:
+        if content and not ours:
             raise DestinationError(
                 f"{self.path} holds other series than those of {self._group()}",
                 "give each project and target a file of its own",
@@ -48,14 +49,13 @@ class Textfile:
 
     def put(self, series: Iterable[Series]) -> None:
         """Replace the file; raises DestinationError."""
-        self.known()
         self._write(metrics.exposition(series, self.labels))
 
     def post(self, series: Iterable[Series]) -> None:
         """Replace only the metrics that ``series`` names; raises DestinationError."""
         new = list(series)
         named = {item.metric for item in new}
-        kept = [item for item in self.known() if item.metric not in named]
+        kept = self.known([metric for metric in metrics.METRICS if metric not in named])
         self._write(metrics.exposition([*kept, *new], self.labels))
 
     def _content(self) -> bytes:

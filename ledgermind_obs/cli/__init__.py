@@ -6,7 +6,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from typing import NoReturn
 
 import click
@@ -78,6 +77,8 @@ def explain(error: ObsError) -> None:
 
 def _fail(error: Exception, *, debug: bool) -> NoReturn:
     if debug:
+        import traceback
+
         traceback.print_exception(error)
     if isinstance(error, ObsError):
         explain(error)

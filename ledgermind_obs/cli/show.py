@@ -85,12 +85,10 @@ def progress(total_hint: str) -> Iterator[Callable[[Event], None]]:
 def _advance(bar: Progress, task: TaskID, event: Event) -> None:
     if event.info.name not in {"LogStartLine", "LogFreshnessResult"}:
         return
-    done = event.info.name == "LogFreshnessResult"
-    total = event.data.total
+    finished = int(bar.tasks[task].completed) + (event.info.name == "LogFreshnessResult")
     name = ".".join(event.unique_id.split(".")[2:])
-    finished = int(bar.tasks[0].completed) + done
-    description = f"{min(finished + (not done), total)} of {total}  {name}"
-    bar.update(task, total=total, completed=finished, description=description)
+    description = f"{finished} of {event.data.total}  {name}"
+    bar.update(task, total=event.data.total, completed=finished, description=description)
 
 
 def _grid() -> Table:

@@ -1,0 +1,64 @@
+"""A dbt that replays a recorded run, multiplied to any number of sources: no database needed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+RECORDED = Path(__file__).parents[1] / "tests" / "data" / "dbt-1.11" / "whole"
+
+# Stands in for dbt: copies the artifacts to where --target-path points and says what dbt said.
+_SCRIPT = """#!/bin/sh
+here=$(dirname "$0")
+while [ $# -gt 0 ]; do
+  if [ "$1" = --target-path ]; then target=$2; fi
+  shift
+done
+mkdir -p "$target"
+cp "$here/sources.json" "$here/manifest.json" "$target/"
+cat "$here/events.jsonl"
+"""
+
+
+def make_replay(directory: Path, sources: int) -> Path:
+    """Write a project and an executable that answers for ``sources`` sources; return the latter."""
+    artifact = json.loads((RECORDED / "sources.json").read_bytes())
+    manifest = json.loads((RECORDED / "manifest.json").read_bytes())
+    template = next(r for r in artifact["results"] if r["unique_id"] == "source.lab.lab.fresh")
+    declared = manifest["sources"][template["unique_id"]]
+    names = [f"table_{number:05}" for number in range(sources)]
+    ids = [f"source.lab.lab.{name}" for name in names]
+    artifact["results"] = [{**template, "unique_id": uid} for uid in ids]
+    manifest["sources"] = {
+        uid: {**declared, "unique_id": uid, "name": name, "identifier": name}
+        for uid, name in zip(ids, names, strict=True)
+    }
+    (directory / "sources.json").write_text(json.dumps(artifact))
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    (directory / "events.jsonl").write_text("\n".join(_events(template["unique_id"], ids)))
+    return _write_project(directory)
+
+
+def _events(recorded_id: str, ids: list[str]) -> list[str]:
+    """Return the recorded log with the events of one source repeated for each of ``ids``."""
+    lines = (RECORDED / "events.jsonl").read_text().splitlines()
+    of_sources = [line for line in lines if '"unique_id"' in line]
+    of_one = [line for line in of_sources if f'"{recorded_id}"' in line]
+    others = [line for line in lines if line not in of_sources]
+    repeated = [_of(line, recorded_id, uid, len(ids)) for uid in ids for line in of_one]
+    return others[:-1] + repeated + others[-1:]
+
+
+def _of(line: str, recorded_id: str, uid: str, total: int) -> str:
+    event = json.loads(line.replace(f'"{recorded_id}"', f'"{uid}"'))
+    event["data"]["total"] = total
+    return json.dumps(event)
+
+
+def _write_project(directory: Path) -> Path:
+    (directory / "dbt_project.yml").write_text("name: lab\nprofile: lab\n")
+    (directory / "profiles.yml").write_text("lab: {target: dev, outputs: {}}\n")
+    executable = directory / "dbt"
+    executable.write_text(_SCRIPT)
+    executable.chmod(0o755)
+    return executable

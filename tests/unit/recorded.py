@@ -1,0 +1,38 @@
+"""What real dbt versions wrote, read the way ``obs`` reads it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ledgermind_obs.events import RunLog
+from ledgermind_obs.freshness import FreshnessReport, build_report, read_artifact
+from ledgermind_obs.manifest import read_manifest
+
+DATA = Path(__file__).parents[1] / "data"
+VERSIONS = ("1.8", "1.9", "1.10", "1.11")
+STARTED_AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+
+
+def scenario(version: str, name: str) -> Path:
+    return DATA / f"dbt-{version}" / name
+
+
+def log_of(folder: Path) -> RunLog:
+    log = RunLog()
+    for line in (folder / "events.jsonl").read_bytes().splitlines(keepends=True):
+        log.read(line)
+    return log
+
+
+def report_of(folder: Path, *, whole: bool = True, sources: bytes | None = None) -> FreshnessReport:
+    content = (folder / "sources.json").read_bytes() if sources is None else sources
+    return build_report(
+        read_artifact(content),
+        read_manifest((folder / "manifest.json").read_bytes()),
+        log_of(folder),
+        whole=whole,
+        target="dev",
+        started_at=STARTED_AT,
+        duration_seconds=4.0,
+    )

@@ -1,0 +1,53 @@
+"""Reports made by hand, for what needs no dbt."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, State
+
+NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+HOUR = 3600.0
+DAY = 86400.0
+
+
+def source(
+    table: str, state: State = State.PASS, age: float | None = HOUR, **fields: Any
+) -> SourceFreshness:
+    return SourceFreshness(
+        **{
+            "package": "ledgermind",
+            "source": "app",
+            "table": table,
+            "unique_id": f"source.ledgermind.app.{table}",
+            "database": "finance",
+            "schema": "public",
+            "identifier": table,
+            "state": state,
+            "loaded_at": None if age is None else NOW - timedelta(seconds=age),
+            "checked_at": NOW if age is not None or state is State.EMPTY else None,
+            "warn_after_seconds": 2 * DAY,
+            "error_after_seconds": 5 * DAY,
+            **fields,
+        }
+    )
+
+
+def unmeasured(table: str, state: State = State.QUERY_ERROR) -> SourceFreshness:
+    return source(table, state, None, message="relation does not exist")
+
+
+def report(
+    *sources: SourceFreshness, whole: bool = True, started_at: datetime = NOW
+) -> FreshnessReport:
+    return FreshnessReport(
+        started_at=started_at,
+        duration_seconds=4.0,
+        engine="dbt",
+        engine_version="1.11.16",
+        project="ledgermind",
+        target="prod",
+        whole=whole,
+        sources=sources,
+    )

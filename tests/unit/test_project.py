@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+
+from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.project import find_project_dir, open_project
+
+PROFILES = "shop:\n  target: {target}\n  outputs: {{dev: {{type: postgres}}}}\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    directory = tmp_path / "warehouse"
+    directory.mkdir()
+    (directory / "dbt_project.yml").write_text("name: shop\nprofile: shop\n")
+    (directory / "profiles.yml").write_text(PROFILES.format(target="dev"))
+    return directory
+
+
+def test_the_current_directory_comes_before_the_warehouse_below_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.parent)
+    assert find_project_dir(None) == project
+
+    monkeypatch.chdir(project)
+    assert find_project_dir(None) == project
+
+
+def test_a_directory_without_a_project_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no dbt_project\.yml in") as raised:
+        open_project(tmp_path)
+
+    assert raised.value.next_step == "name the dbt project with --project-dir"
+
+
+def test_name_profile_and_target_come_from_the_projects_files(project: Path) -> None:
+    found = open_project(project)
+
+    assert (found.name, found.profile, found.target) == ("shop", "shop", "dev")
+    assert found.private_target_path == project / "target" / "obs"
+
+
+def test_what_is_given_comes_before_what_the_files_say(project: Path) -> None:
+    found = open_project(project, target="prod", target_path=project / "elsewhere")
+
+    assert found.target == "prod"
+    assert found.private_target_path == project / "elsewhere" / "obs"
+
+
+def test_profiles_are_looked_for_in_the_home_directory_last(project: Path) -> None:
+    home = Path.home() / ".dbt"
+    home.mkdir(parents=True)
+    (home / "profiles.yml").write_text(PROFILES.format(target="from_home"))
+    assert open_project(project).target == "dev"
+
+    (project / "profiles.yml").unlink()
+    assert open_project(project).target == "from_home"
+
+
+def test_a_target_from_the_environment_is_rendered(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = "\"{{ env_var('SHOP_TARGET', 'dev') }}\""
+    (project / "profiles.yml").write_text(PROFILES.format(target=template))
+    assert open_project(project).target == "dev"
+
+    monkeypatch.setenv("SHOP_TARGET", "prod")
+    assert open_project(project).target == "prod"
+
+
+def test_a_profile_without_a_target_has_dbts_default(project: Path) -> None:
+    (project / "profiles.yml").write_text("shop:\n  outputs: {}\n")
+
+    assert open_project(project).target == "default"
+
+
+@pytest.mark.parametrize(
+    ("profiles", "message"),
+    [
+        ("other: {}\n", "has no profile 'shop'"),
+        ("shop: [", "cannot read"),
+        ("shop:\n  target: \"{{ env_var('NOT_SET_ANYWHERE') }}\"\n", "NOT_SET_ANYWHERE is not set"),
+        ("shop:\n  target: \"{{ ''.__class__ }}\"\n", "cannot render"),
+        ("shop:\n  target: \"{{ open('/etc/passwd') }}\"\n", "cannot render"),
+        ("- a list\n", "is not a mapping"),
+    ],
+)
+def test_a_profile_that_is_unclear_is_one_clear_error(
+    project: Path, profiles: str, message: str
+) -> None:
+    (project / "profiles.yml").write_text(profiles)
+
+    with pytest.raises(ConfigurationError, match=message) as raised:
+        open_project(project)
+
+    assert "\n" not in str(raised.value)
