@@ -19,6 +19,8 @@ from ledgermind_obs.manifest import Exposure, LineageManifest, Node, Source, tag
 # Each reached node, nearest first, with the node it was reached from; None for a start.
 Walk = dict[str, str | None]
 
+# Adapters that can ask the warehouse itself when a table was last changed.
+_KNOWS_WHEN_LOADED = frozenset({"bigquery", "databricks", "redshift", "snowflake"})
 _SEMANTIC = frozenset({"metric", "semantic_model", "saved_query"})
 
 
@@ -117,6 +119,7 @@ class Blindness(StrEnum):
     OTHER_PROJECT = "other project"
     UNSEEN = "unseen"
     NO_FRESHNESS = "no freshness"
+    UNMEASURABLE = "unmeasurable"
 
 
 class BlindSpot(msgspec.Struct, frozen=True):
@@ -125,6 +128,32 @@ class BlindSpot(msgspec.Struct, frozen=True):
     node: str
     kind: Blindness
     reason: str
+
+
+def advice(kind: Blindness) -> str:
+    """Return what to do about a blind spot of this kind."""
+    return _ADVICE[kind]
+
+
+_ADVICE = {
+    Blindness.NO_PARENTS: (
+        "write its depends_on as ref('…') or source('…', '…'): dbt ignores a bare name"
+    ),
+    Blindness.NO_SOURCE: "declare the tables its models read as sources, read by source('…', '…')",
+    Blindness.MISSING: "repair the ref() or source() that names it, then run dbt parse",
+    Blindness.DISABLED: "enable it, or take it out of what depends on it",
+    Blindness.SEED: "know that nothing tells its age, then name it with --allow-seed",
+    Blindness.OTHER_PROJECT: "run the gate in that project too, then name it with --allow-unseen",
+    Blindness.UNSEEN: (
+        "let it read its tables by source('…', '…') or ref('…'), or name it with --allow-unseen"
+    ),
+    Blindness.NO_FRESHNESS: (
+        "give it freshness and a loaded_at_field, or name it with --allow-no-freshness"
+    ),
+    Blindness.UNMEASURABLE: (
+        "give it a loaded_at_field or loaded_at_query, or name it with --allow-no-freshness"
+    ),
+}
 
 
 def blind_spots(lineage: Lineage, walk: Walk) -> list[BlindSpot]:
@@ -140,12 +169,26 @@ def _at_node(lineage: Lineage, uid: str) -> Iterator[BlindSpot]:
     if node is None:
         yield _absent(lineage, uid)
     elif isinstance(node, Source):
-        if not node.freshness:
-            yield BlindSpot(uid, Blindness.NO_FRESHNESS, "has no freshness")
+        yield from _at_source(lineage, uid, node)
     elif isinstance(node, Exposure):
         yield from _at_exposure(lineage, uid, node)
     else:
         yield from _at_built(lineage, uid, node)
+
+
+def _at_source(lineage: Lineage, uid: str, source: Source) -> Iterator[BlindSpot]:
+    if not source.freshness:
+        yield BlindSpot(uid, Blindness.NO_FRESHNESS, "has no freshness")
+    elif not measurable(lineage, uid):
+        reason = "has freshness, and neither a column nor a query that tells when it was loaded"
+        yield BlindSpot(uid, Blindness.UNMEASURABLE, reason)
+
+
+def measurable(lineage: Lineage, uid: str) -> bool:
+    """Return whether dbt has limits for a source and a way to find its newest row."""
+    source = lineage.manifest.sources[uid]
+    adapter_knows = lineage.manifest.metadata.adapter_type in _KNOWS_WHEN_LOADED
+    return bool(source.freshness) and (source.says_when_loaded or adapter_knows)
 
 
 def _absent(lineage: Lineage, uid: str) -> BlindSpot:

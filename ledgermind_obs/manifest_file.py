@@ -1,18 +1,20 @@
-"""The manifest to work with: the one that is there, or a new one where the project has changed."""
+"""The manifest to work with, and what of the project has changed since dbt wrote it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ledgermind_obs.ages import format_age
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.manifest import LineageManifest, read_lineage_manifest
+from ledgermind_obs.project import resource_paths
 
 _READ_BY_DBT = (".sql", ".yml", ".yaml", ".py", ".csv", ".md")
+_SETTINGS = ("dbt_project.yml", "packages.yml", "dependencies.yml", "package-lock.yml")
 
 
 @dataclass(frozen=True)
@@ -23,17 +25,26 @@ class ManifestFile:
     manifest: LineageManifest
     newer: tuple[str, ...] = ()
 
+    @property
+    def written_at(self) -> datetime:
+        """When dbt wrote the manifest: what it says itself, else the file's time."""
+        try:
+            moment = datetime.fromisoformat(self.manifest.metadata.generated_at)
+        except ValueError:
+            return datetime.fromtimestamp(_modified(str(self.path)), UTC)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
     def staleness(self, now: datetime) -> str:
         """Return how old the manifest is and what changed since; empty where nothing did."""
         if not self.newer:
             return ""
-        age = format_age((now - written_at(self.path, self.manifest)).total_seconds())
+        age = format_age((now - self.written_at).total_seconds())
         others = f" and {len(self.newer) - 1} more" if len(self.newer) > 1 else ""
         return f"{self.path} is {age} old, and {self.newer[0]}{others} changed since"
 
 
-def open_manifest(path: Path, project_files: Iterator[Path] | None = None) -> ManifestFile:
-    """Return the manifest at ``path``, compared with the project's files where they are given.
+def open_manifest(path: Path, project_dir: Path | None = None) -> ManifestFile:
+    """Return the manifest at ``path``, compared with the files of a project if one is given.
 
     Raises ConfigurationError where it cannot be read, ArtifactError where it cannot be used.
     """
@@ -43,42 +54,40 @@ def open_manifest(path: Path, project_files: Iterator[Path] | None = None) -> Ma
         raise ConfigurationError(
             f"cannot read {path}: {error.strerror}", "write it with: dbt parse"
         ) from error
-    manifest = read_lineage_manifest(content, str(path))
-    moment = written_at(path, manifest).timestamp()
-    return ManifestFile(path, manifest, tuple(_changed_since(moment, project_files or iter(()))))
+    opened = ManifestFile(path, read_lineage_manifest(content, str(path)))
+    if project_dir is None:
+        return opened
+    changed = _changed_since(opened.written_at.timestamp(), project_dir)
+    return replace(opened, newer=tuple(sorted(changed)))
 
 
-def newest_manifest(*directories: Path) -> Path | None:
-    """Return the manifest that was written last below dbt's target directories, if there is one."""
+def newest_manifest(directories: Iterable[Path]) -> Path | None:
+    """Return the manifest that was written last in dbt's target directories, if there is one."""
     paths = [directory / "manifest.json" for directory in directories]
-    return max((path for path in paths if path.is_file()), key=_modified, default=None)
+    existing = [path for path in paths if path.is_file()]
+    return max(existing, key=lambda path: _modified(str(path)), default=None)
 
 
-def project_files(directory: Path, resource_paths: Iterator[str]) -> Iterator[Path]:
-    """Yield what dbt reads of a project: its settings, and files and directories of its resources.
+def _changed_since(moment: float, project_dir: Path) -> Iterator[str]:
+    """Yield what changed of a project: its settings, and its resources' files and directories.
 
     A directory's own time tells of a file that was taken away.
     """
-    for name in ("dbt_project.yml", "packages.yml", "dependencies.yml", "package-lock.yml"):
-        yield directory / name
-    for resource_path in resource_paths:
-        for found, _, names in os.walk(directory / resource_path):
-            yield Path(found)
-            yield from (Path(found, name) for name in names if name.endswith(_READ_BY_DBT))
+    pending = [str(project_dir / place) for place in resource_paths(project_dir)]
+    pending = [place for place in pending if os.path.isdir(place)]
+    settings = [str(project_dir / name) for name in _SETTINGS]
+    yield from (path for path in settings if os.path.exists(path) and _modified(path) > moment)
+    yield from (path for path in pending if _modified(path) > moment)
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                is_directory = entry.is_dir()
+                if is_directory:
+                    pending.append(entry.path)
+                counts = is_directory or entry.name.endswith(_READ_BY_DBT)
+                if counts and entry.stat().st_mtime > moment:
+                    yield entry.path
 
 
-def written_at(path: Path, manifest: LineageManifest) -> datetime:
-    """Return when dbt wrote the manifest: what it says itself, else the file's time."""
-    try:
-        moment = datetime.fromisoformat(manifest.metadata.generated_at)
-    except ValueError:
-        return datetime.fromtimestamp(_modified(path), UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _changed_since(moment: float, files: Iterator[Path]) -> Iterator[str]:
-    return (str(file) for file in files if file.exists() and _modified(file) > moment)
-
-
-def _modified(path: Path) -> float:
-    return path.stat().st_mtime
+def _modified(path: str) -> float:
+    return os.stat(path).st_mtime

@@ -11,6 +11,7 @@ from ledgermind_obs.lineage import (
     Walk,
     blind_spots,
     find_exposure,
+    measurable,
     path,
     sources_of,
 )
@@ -36,9 +37,9 @@ class Upstream:
 
     @property
     def measured(self) -> list[str]:
-        """The sources above the exposure that have freshness."""
-        sources = self.lineage.manifest.sources
-        return [uid for uid in sources_of(self.lineage, self.walk) if sources[uid].freshness]
+        """The sources above the exposure whose freshness dbt can measure."""
+        sources = sources_of(self.lineage, self.walk)
+        return [uid for uid in sources if measurable(self.lineage, uid)]
 
     @cached_property
     def blind_spots(self) -> list[BlindSpot]:
@@ -47,7 +48,7 @@ class Upstream:
 
     @property
     def selectors(self) -> list[str]:
-        """The sources with freshness in dbt's selection syntax, each exactly once."""
+        """The measured sources in dbt's selection syntax, each exactly once."""
         sources = [self.lineage.manifest.sources[uid] for uid in self.measured]
         return [f"source:{s.package_name}.{s.source_name}.{s.name}" for s in sources]
 
