@@ -95,7 +95,7 @@ def in_order(*decorators: Decorator) -> Decorator:
     return lambda command: functools.reduce(lambda f, add: add(f), reversed(decorators), command)
 
 
-_dbt_options = in_order(
+project_options = in_order(
     option(
         "--project-dir",
         env="DBT_PROJECT_DIR",
@@ -110,9 +110,6 @@ _dbt_options = in_order(
     ),
     option("--profile", env="DBT_PROFILE", help="The profile to use."),
     option("--target", "-t", env="DBT_TARGET", help="The target of the profile."),
-    option("--select", "-s", multiple=True, help="Only these sources, in dbt's syntax."),
-    option("--exclude", multiple=True, help="Without these sources, in dbt's syntax."),
-    option("--threads", type=click.IntRange(min=1), help="How many queries dbt runs at once."),
     option("--vars", "project_vars", help="Variables of the project, as a YAML mapping."),
     option(
         "--target-path",
@@ -122,6 +119,12 @@ _dbt_options = in_order(
     ),
     option("--dbt", "executable", env="OBS_DBT", help="The dbt to run.  [default: dbt on PATH]"),
     option("--timeout", type=Duration(), default="10m", help="When to end a dbt that hangs."),
+)
+_dbt_options = in_order(
+    project_options,
+    option("--select", "-s", multiple=True, help="Only these sources, in dbt's syntax."),
+    option("--exclude", multiple=True, help="Without these sources, in dbt's syntax."),
+    option("--threads", type=click.IntRange(min=1), help="How many queries dbt runs at once."),
 )
 
 
