@@ -108,7 +108,7 @@ def check(
 
     Exit code 0 lets it run, 1 stops it. What cannot be measured stops it too.
     """
-    with locked(dbt.project.private_target_path, lock_timeout):
+    with _shut_without_a_report(output), locked(dbt.project.private_target_path, lock_timeout):
         report = _measure(dbt, select, exclude, quiet=output == "json")
     verdict = judge(report, _policy(max_age, fail_on, allow), datetime.now(UTC))
     _show_verdict(report, verdict, output)
@@ -135,6 +135,19 @@ def _progress(*, show: bool) -> Iterator[Callable[[Event], None]]:
 
     with progress("dbt source freshness") as on_event:
         yield on_event
+
+
+@contextmanager
+def _shut_without_a_report(output: str) -> Iterator[None]:
+    """Say the verdict also where there is nothing to judge, before the error goes its way."""
+    try:
+        yield
+    except ObsError:
+        if output == "table":
+            from ledgermind_obs.cli.show import show_verdict
+
+            show_verdict("DO NOT RUN ML TRAINING: nothing could be measured", good=False)
+        raise
 
 
 @contextmanager

@@ -75,3 +75,11 @@ def test_a_hint_stays_in_the_message_and_the_position_does_not() -> None:
         'column "updated" does not exist '
         'HINT:  Perhaps you meant to reference the column "t.updated_at".'
     )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_usage_error_is_plain_text_and_its_last_line_says_it(version: str) -> None:
+    log = log_of(scenario(version, "unknown_option"))
+
+    assert not log.fatal
+    assert log.tail[-1].startswith("Error: No such option '--nope'")
