@@ -271,5 +271,4 @@ def test_a_database_lost_in_the_middle_costs_only_what_was_not_measured_yet(vers
     whole = report_of(scenario(version, "whole"))
     assert {s.unique_id for s in report.sources} == {s.unique_id for s in whole.sources}
     assert report.in_state([State.PASS])
-    lost = [s for s in report.unmeasured if "connection to server" in s.message]
-    assert len(lost) > len(report.sources) / 2
+    assert [s for s in report.unmeasured if "connection to server" in s.message]
