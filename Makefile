@@ -59,6 +59,10 @@ bench: $(VENV) ## the benchmarks: ratios measured in one run
 	@$(PYTHON) -m bench.exposition
 	@$(PYTHON) -m bench.push
 
+.PHONY: docs
+docs: $(VENV) ## write the pages that follow from the code
+	@$(PYTHON) -m docs.make
+
 .PHONY: clean
 clean: ## remove .venv/, .tools/ and every cache
 	@rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis warehouse/target warehouse/logs
