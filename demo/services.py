@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -250,8 +251,13 @@ class Pushgateway(HttpService):
     """A Pushgateway."""
 
     def wipe(self) -> None:
-        """Delete every group."""
+        """Delete every group, and return once they are gone: the gateway only queues the wish."""
         self.request("/api/v1/admin/wipe", "PUT")
+        deadline = time.monotonic() + _HTTP_SECONDS
+        while json.loads(self.request("/api/v1/metrics"))["data"]:
+            if time.monotonic() > deadline:
+                raise ServiceError(f"the Pushgateway kept its groups for {_HTTP_SECONDS:.0f} s")
+            time.sleep(0.01)
 
 
 class Prometheus(HttpService):

@@ -170,7 +170,7 @@ def _after_failure(sink: Sink, started_at: datetime, duration: float, error: Obs
         told = "nothing was erased, and nothing could be sent"
     else:
         told = "nothing was erased; dbt_freshness_run_success is 0"
-    return f"{told}. {error.next_step}" if error.next_step else told
+    return f"{told}\n{error.next_step}" if error.next_step else told
 
 
 def _show_delivery(
