@@ -68,28 +68,29 @@ def metrics_page() -> str:
 
 def commands_page() -> str:
     """Return docs/commands.md."""
-    return COMMANDS_HEAD + "".join(_section(path, command) for path, command in commands())
+    return COMMANDS_HEAD + "".join(_section(context) for context in commands())
 
 
-def commands() -> Iterator[tuple[str, click.Command]]:
-    """Yield every command that is not a group, with the words that call it."""
-    yield from _walk("obs", root)
+def commands() -> Iterator[click.Context]:
+    """Yield the context of every command that is not a group; its path is the words to type."""
+    width = {"terminal_width": 80, "max_content_width": 80}
+    yield from _walk(click.Context(root, info_name="obs", **root.context_settings, **width))
 
 
-def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
-    if not isinstance(command, click.Group):
-        yield path, command
+def _walk(context: click.Context) -> Iterator[click.Context]:
+    group = context.command
+    if not isinstance(group, click.Group):
+        yield context
         return
-    context = click.Context(command)
-    for name in command.list_commands(context):
-        found = command.get_command(context, name)
-        if found:
-            yield from _walk(f"{path} {name}", found)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command:
+            yield from _walk(click.Context(command, info_name=name, parent=context))
 
 
-def _section(path: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=path, terminal_width=80, max_content_width=80)
-    return f"\n## {path}\n\n```text\n{command.get_help(context)}\n```\n"
+def _section(context: click.Context) -> str:
+    text = context.command.get_help(context)
+    return f"\n## {context.command_path}\n\n```text\n{text}\n```\n"
 
 
 def main() -> None:

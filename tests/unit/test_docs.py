@@ -35,7 +35,7 @@ def anchors_of(file: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_obs_command_in_the_documents_exists(page: str) -> None:
-    known = {path for path, _ in make.commands()}
+    known = {context.command_path for context in make.commands()}
     for words in re.findall(
         r"\bobs (?:freshness|lineage|dashboard|rules) [a-z]+", (ROOT / page).read_text()
     ):
