@@ -73,8 +73,11 @@ def commands_page() -> str:
 
 def commands() -> Iterator[click.Context]:
     """Yield the context of every command that is not a group; its path is the words to type."""
-    width = {"terminal_width": 80, "max_content_width": 80}
-    yield from _walk(click.Context(root, info_name="obs", **root.context_settings, **width))
+    yield from _walk(
+        root.make_context(
+            "obs", [], resilient_parsing=True, terminal_width=80, max_content_width=80
+        )
+    )
 
 
 def _walk(context: click.Context) -> Iterator[click.Context]:
