@@ -593,16 +593,16 @@ def main(
     drop: bool,
 ) -> None:
     """Fill the source tables with demo data, through libpq's PG… variables."""
-    demo = Demo(
-        transactions,
-        timedelta(seconds=transactions_age),
-        timedelta(seconds=labels_age),
-        timedelta(seconds=features_age),
-        timedelta(seconds=history),
-        now,
-        seed,
-    )
     try:
+        demo = Demo(
+            transactions,
+            timedelta(seconds=transactions_age),
+            timedelta(seconds=labels_age),
+            timedelta(seconds=features_age),
+            timedelta(seconds=history),
+            now,
+            seed,
+        )
         with closing(_connect()) as session:
             rows = load(session, demo, drop=drop)
     except (psycopg2.Error, TablesInUseError, OverflowError) as error:
