@@ -210,7 +210,8 @@ def _show_verdict(report: FreshnessReport, verdict: Verdict, output: str) -> Non
     if output == "json":
         click.echo(to_json(verdict_document(report, verdict)))
         return
-    from ledgermind_obs.cli.show import of_project, show_judgements, show_verdict
+    from ledgermind_obs.cli.show import show_judgements, show_verdict
+    from ledgermind_obs.written import of_project
 
     blockers, warnings = verdict.blockers, verdict.warnings
     if blockers:
