@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from bench.measure import Command, median_ratio, median_seconds, report, side_by_side
-from bench.replay import make_replay
 from demo.services import Postgres, postgres, pushgateway
+from tests.replay import multiplied
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -76,7 +76,7 @@ def growth_ratio(directory: Path) -> bool:
 def _replayed(directory: Path, sources: int) -> Command:
     project = directory / f"replay-{sources}"
     project.mkdir()
-    executable = make_replay(project, sources)
+    executable = multiplied(project, sources)
     argv = [OBS, "freshness", "push", "--dbt", str(executable)]
     return Command([*argv, "--textfile", str(project / "dbt.prom")], project, dict(os.environ))
 

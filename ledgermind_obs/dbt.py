@@ -15,14 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ledgermind_obs.ages import format_age
-from ledgermind_obs.errors import ConfigurationError, DbtError
+from ledgermind_obs.errors import ArtifactError, DbtError
 from ledgermind_obs.events import Event, RunLog, is_connection_failure
 from ledgermind_obs.project import Project
 
 GRACE_SECONDS = 5.0
-
-# dbt 1.x and 2.x: 0 done, 1 done and something failed (freshness is written), 2 could not run.
-_WITH_RESULT = frozenset({0, 1})
 
 # When obs ends without a word, its end of the pipe closes, and the whole group is ended.
 _WATCHDOG = 'read -r _ || kill -s KILL -- "-$1"'
@@ -56,6 +53,8 @@ def source_freshness(
 ) -> FreshnessRun:
     """Run ``dbt source freshness`` and return its log and its artifacts, all of this run.
 
+    The file decides, not the exit code: 0 and 1 come with one, 2 mostly without, but where the
+    database is lost in the middle dbt 1.9 to 1.11 write what they measured and then end with 2.
     ``on_event`` is called with each event while dbt runs. Raises DbtError where dbt gave no result.
     """
     run = FreshnessRun()
@@ -68,7 +67,7 @@ def source_freshness(
 
     argv = _argv(dbt, "source", "freshness", *_selection(dbt, select, exclude))
     code = _call(argv, dbt.project.directory, dbt.timeout, on_line)
-    if code not in _WITH_RESULT or not artifact.is_file():
+    if not artifact.is_file():
         raise _no_result(dbt, code, run.log)
     run.sources = artifact.read_bytes()
     run.manifest = _read_manifest(artifact.with_name("manifest.json"))
@@ -242,4 +241,7 @@ def _read_manifest(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+        raise ArtifactError(
+            f"dbt wrote sources.json and no manifest.json: {error.strerror}",
+            "without it nobody knows which sources there should be",
+        ) from error

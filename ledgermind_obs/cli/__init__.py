@@ -72,8 +72,8 @@ def warn(message: str) -> None:
 def explain(error: ObsError) -> None:
     """Write what failed and, below it, what to do next."""
     warn(str(error))
-    if error.next_step:
-        click.echo(f"     {error.next_step}", err=True)
+    for line in error.next_step.splitlines():
+        click.echo(f"     {line}", err=True)
 
 
 def _fail(error: Exception, *, debug: bool) -> NoReturn:

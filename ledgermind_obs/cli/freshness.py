@@ -117,7 +117,7 @@ def check(
     Exit code 0 lets it run, 1 stops it. What cannot be measured stops it too.
     """
     policy, quiet = _policy(max_age, fail_on, allow), output == "json"
-    with _failure_blocks(output):
+    with _shut_without_a_report(output):
         if gate:
             upstream, report, verdict = decide(
                 dbt,
@@ -171,6 +171,23 @@ def _progress(*, show: bool) -> Iterator[Callable[[Event], None]]:
 
 
 @contextmanager
+def _shut_without_a_report(output: str) -> Iterator[None]:
+    """Say the verdict also where there is nothing to judge, before the error goes its way."""
+    try:
+        yield
+    except ObsError as error:
+        if output == "table":
+            from ledgermind_obs.cli.show import show_verdict
+
+            show_verdict("DO NOT RUN ML TRAINING: nothing could be measured", good=False)
+        else:
+            from ledgermind_obs.cli.verdict import failure_document
+
+            click.echo(to_json(failure_document(error)))
+        raise
+
+
+@contextmanager
 def _failure_is_told(sink: Sink, *, dry_run: bool) -> Iterator[None]:
     """Let the destination know of a run without a report, before the error goes its way."""
     started_at, clock = datetime.now(UTC), time.monotonic()
@@ -190,7 +207,7 @@ def _after_failure(sink: Sink, started_at: datetime, duration: float, error: Obs
         told = "nothing was erased, and nothing could be sent"
     else:
         told = "nothing was erased; dbt_freshness_run_success is 0"
-    return f"{told}. {error.next_step}" if error.next_step else told
+    return f"{told}\n{error.next_step}" if error.next_step else told
 
 
 def _show_delivery(
@@ -226,21 +243,6 @@ def _policy(max_age: float | None, fail_on: str, allow: dict[str, bool]) -> Poli
     )
 
 
-@contextmanager
-def _failure_blocks(output: str) -> Iterator[None]:
-    """Let the verdict be heard where there is nothing to judge by, before the error is."""
-    try:
-        yield
-    except ObsError as error:
-        from ledgermind_obs.cli.verdict import BLOCKED, failure_document
-
-        if output == "json":
-            click.echo(to_json(failure_document(error)))
-        else:
-            click.secho(f"{BLOCKED}: there is nothing to judge by", bold=True, fg="red")
-        raise
-
-
 def _show_exposure_verdict(
     upstream: Upstream, report: FreshnessReport, verdict: Verdict, output: str
 ) -> None:
@@ -256,7 +258,8 @@ def _show_verdict(report: FreshnessReport, verdict: Verdict, output: str) -> Non
     if output == "json":
         click.echo(to_json(verdict_document(report, verdict)))
         return
-    from ledgermind_obs.cli.show import of_project, show_judgements, show_verdict
+    from ledgermind_obs.cli.show import show_judgements, show_verdict
+    from ledgermind_obs.written import of_project
 
     blockers, warnings = verdict.blockers, verdict.warnings
     if blockers:

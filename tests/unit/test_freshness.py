@@ -262,3 +262,13 @@ def _zone(offset: timedelta) -> str:
     minutes = int(offset.total_seconds() // 60)
     sign = "-" if minutes < 0 else "+"
     return f"{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_database_lost_in_the_middle_costs_only_what_was_not_measured_yet(version: str) -> None:
+    report = report_of(scenario(version, "database_lost"))
+
+    whole = report_of(scenario(version, "whole"))
+    assert {s.unique_id for s in report.sources} == {s.unique_id for s in whole.sources}
+    assert report.in_state([State.PASS])
+    assert [s for s in report.unmeasured if "connection to server" in s.message]

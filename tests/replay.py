@@ -1,13 +1,16 @@
-"""A dbt that replays a recorded run, multiplied to any number of sources: no database needed."""
+"""A dbt that replays a recorded run, as it was or multiplied to any number of sources."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
-RECORDED = Path(__file__).parents[1] / "tests" / "data" / "dbt-1.11" / "whole"
+DATA = Path(__file__).parent / "data"
+NEWEST = DATA / "dbt-1.11" / "whole"
 
-# Stands in for dbt: copies the artifacts to where --target-path points and says what dbt said.
+# Stands in for dbt: leaves what was recorded where --target-path points, says what dbt said, and
+# ends as dbt ended.
 _SCRIPT = """#!/bin/sh
 here=$(dirname "$0")
 while [ $# -gt 0 ]; do
@@ -15,15 +18,25 @@ while [ $# -gt 0 ]; do
   shift
 done
 mkdir -p "$target"
-cp "$here/sources.json" "$here/manifest.json" "$target/"
+for artifact in sources.json manifest.json; do
+  if [ -f "$here/$artifact" ]; then cp "$here/$artifact" "$target/"; fi
+done
 cat "$here/events.jsonl"
+exit "$(cat "$here/exit_code")"
 """
 
 
-def make_replay(directory: Path, sources: int) -> Path:
+def recorded(directory: Path, scenario: Path) -> Path:
+    """Write a project and an executable that replays ``scenario``; return the executable."""
+    for file in scenario.iterdir():
+        shutil.copy(file, directory)
+    return _write_project(directory)
+
+
+def multiplied(directory: Path, sources: int) -> Path:
     """Write a project and an executable that answers for ``sources`` sources; return the latter."""
-    artifact = json.loads((RECORDED / "sources.json").read_bytes())
-    manifest = json.loads((RECORDED / "manifest.json").read_bytes())
+    artifact = json.loads((NEWEST / "sources.json").read_bytes())
+    manifest = json.loads((NEWEST / "manifest.json").read_bytes())
     template = next(r for r in artifact["results"] if r["unique_id"] == "source.lab.lab.fresh")
     declared = manifest["sources"][template["unique_id"]]
     names = [f"table_{number:05}" for number in range(sources)]
@@ -36,12 +49,13 @@ def make_replay(directory: Path, sources: int) -> Path:
     (directory / "sources.json").write_text(json.dumps(artifact))
     (directory / "manifest.json").write_text(json.dumps(manifest))
     (directory / "events.jsonl").write_text("\n".join(_events(template["unique_id"], ids)))
+    (directory / "exit_code").write_text("0")
     return _write_project(directory)
 
 
 def _events(recorded_id: str, ids: list[str]) -> list[str]:
     """Return the recorded log with the events of one source repeated for each of ``ids``."""
-    lines = (RECORDED / "events.jsonl").read_text().splitlines()
+    lines = (NEWEST / "events.jsonl").read_text().splitlines()
     of_sources = [line for line in lines if '"unique_id"' in line]
     of_one = [line for line in of_sources if f'"{recorded_id}"' in line]
     others = [line for line in lines if line not in of_sources]

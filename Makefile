@@ -1,0 +1,68 @@
+# Every target sets up what it needs: the environment in .venv/, service binaries below .tools/.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+PYTHON := .venv/bin/python
+OBS := .venv/bin/obs
+DBT := .venv/bin/dbt
+VENV := set-up
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-26s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: set-up
+set-up: ## make the environment in .venv/
+	@sh demo/venv.sh
+
+##  ---  the job
+
+.PHONY: demo
+demo: $(VENV) ## the main job, live, on real services
+	@$(PYTHON) -m demo
+
+.PHONY: freshness-push
+freshness-push: $(VENV) ## measure warehouse/, push to $PUSHGATEWAY_URL
+	@$(OBS) freshness push --project-dir warehouse
+
+.PHONY: dbt-freshness
+dbt-freshness: $(VENV) ## how fresh warehouse/'s sources are
+	@$(OBS) freshness check --project-dir warehouse
+
+.PHONY: dbt-docs
+dbt-docs: $(VENV) ## dbt's documentation, with the lineage
+	@cd warehouse && DBT_SEND_ANONYMOUS_USAGE_STATS=false ../$(DBT) docs generate --profiles-dir .
+
+.PHONY: demo-data
+demo-data: $(VENV) ## fill the source tables of $PGDATABASE
+	@$(PYTHON) -m demo.data
+
+##  ---  the project
+
+.PHONY: check
+check: $(VENV) ## lint, types and unit tests: seconds
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@$(PYTHON) -m pytest -q tests/unit
+
+.PHONY: test
+test: $(VENV) ## every test, on real services
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@$(PYTHON) -m pytest
+
+.PHONY: bench
+bench: $(VENV) ## what obs costs, as ratios of one run
+	@$(PYTHON) -m bench.exposition
+	@$(PYTHON) -m bench.push
+
+.PHONY: docs
+docs: $(VENV) ## write the pages that follow from the code
+	@$(PYTHON) -m docs.make
+
+.PHONY: clean
+clean: ## remove .venv/, .tools/ and every cache
+	@rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis warehouse/target warehouse/logs

@@ -1,0 +1,1 @@
+"""What the demo and the tests run on: real services, found or fetched without root."""

@@ -1,0 +1,1 @@
+"""Documentation; ``make docs`` writes the pages that follow from the code."""

@@ -1,0 +1,106 @@
+"""Write the pages that follow from the code: metrics.md and commands.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from ledgermind_obs.cli import root
+from ledgermind_obs.metrics import METRICS
+
+HERE = Path(__file__).parent
+
+METRICS_HEAD = """# Metrics
+
+Every metric is a gauge. Times are Unix seconds, durations are seconds. A push adds its grouping
+key to every series: `job="dbt-freshness"`, `project`, `target`, and what `--grouping-key` adds. A
+textfile has `project` and `target` on every series instead.
+
+| metric | labels | value |
+|---|---|---|
+"""
+
+METRICS_TAIL = """
+`status` is one of `pass`, `warn`, `error` (dbt's own verdicts), `empty` (the table has no row),
+`future` (the newest row is more than five minutes ahead of the database's clock), `query_error`
+(the query failed) and `missing` (it should have been measured, was not, and nothing says why).
+
+## What a push changes, and what it never erases
+
+| the run | what the sink holds afterwards |
+|---|---|
+| produced a report of the whole project | the report; sources that left the project are gone |
+| produced a report of a `--select`ion | the selected sources are new, every other source's series are as before |
+| could not measure some source | that source's status says so; its last known times stay, so its age goes on growing |
+| found a table empty | its status is `empty`, and it has no `dbt_source_loaded_at_seconds` |
+| produced no report | `dbt_freshness_run_success` is 0; every other series is as before |
+| could not reach the sink | what was there before |
+"""
+
+COMMANDS_HEAD = """# Commands
+
+Every option has an environment variable; a flag beats it. Results go to stdout, messages to
+stderr. Secrets come from a file or from the environment, never from a flag's value.
+
+| exit code | meaning |
+|---|---|
+| 0 | done; for `push`: the metrics are delivered, whatever they say |
+| 1 | a check failed |
+| 2 | usage, configuration, or nothing to measure |
+| 3 | dbt, or the database, gave no result |
+| 4 | the result cannot be used: of another run, cut short, of an unknown schema |
+| 5 | the destination refused, or cannot be reached |
+| 6 | another `obs` run on this project holds the lock |
+| 70 | a fault of `obs` itself |
+"""
+
+
+def metrics_page() -> str:
+    """Return docs/metrics.md."""
+    rows = (
+        f"| `{metric.name}` | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.help} |"
+        for metric in METRICS
+    )
+    return METRICS_HEAD + "\n".join(rows) + "\n" + METRICS_TAIL
+
+
+def commands_page() -> str:
+    """Return docs/commands.md."""
+    return COMMANDS_HEAD + "".join(_section(context) for context in commands())
+
+
+def commands() -> Iterator[click.Context]:
+    """Yield the context of every command that is not a group; its path is the words to type."""
+    yield from _walk(
+        root.make_context(
+            "obs", [], resilient_parsing=True, terminal_width=80, max_content_width=80
+        )
+    )
+
+
+def _walk(context: click.Context) -> Iterator[click.Context]:
+    group = context.command
+    if not isinstance(group, click.Group):
+        yield context
+        return
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command:
+            yield from _walk(click.Context(command, info_name=name, parent=context))
+
+
+def _section(context: click.Context) -> str:
+    text = context.command.get_help(context)
+    return f"\n## {context.command_path}\n\n```text\n{text}\n```\n"
+
+
+def main() -> None:
+    """Write both pages."""
+    (HERE / "metrics.md").write_text(metrics_page())
+    (HERE / "commands.md").write_text(commands_page())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Real services for the tests. Where a part is absent, the tests that need it fail."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo import services
+
+_numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    # A run that is told to end takes its services and their data with it, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[services.Postgres]:
+    with _directory() as directory, services.postgres(Path(directory)) as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: services.Postgres) -> Iterator[services.Postgres]:
+    postgres.start()
+    name = f"test_{next(_numbers)}"
+    yield postgres.create_database(name)
+    postgres.start()
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def gateway_server() -> Iterator[services.Pushgateway]:
+    with _directory() as directory, services.pushgateway(Path(directory)) as server:
+        yield server
+
+
+@pytest.fixture
+def gateway(gateway_server: services.Pushgateway) -> services.Pushgateway:
+    gateway_server.start()
+    gateway_server.wipe()
+    return gateway_server
+
+
+def _directory() -> tempfile.TemporaryDirectory[str]:
+    # Not pytest's own: it would keep the last three runs' data.
+    return tempfile.TemporaryDirectory(prefix="obs-test-")

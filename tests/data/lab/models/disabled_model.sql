@@ -1,0 +1,2 @@
+{{ config(enabled=false) }}
+select id from {{ source('lab', 'very_stale') }}

@@ -1,0 +1,35 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.services import Postgres, Pushgateway
+from tests.integration.shop import Shop, new_project, open_shop
+
+
+@pytest.fixture(scope="session")
+def shop_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("shop") / "template"
+    new_project(directory)
+    return directory
+
+
+@pytest.fixture
+def shop(
+    shop_template: Path, tmp_path: Path, postgres: Postgres, gateway: Pushgateway
+) -> Iterator[Shop]:
+    """The database has one name for all tests: dbt parses anew where the profile has changed."""
+    postgres.start()
+    shop = open_shop(shop_template, tmp_path / "shop", postgres.create_database("shop"), gateway)
+    yield shop
+    postgres.start()
+    postgres.drop_database("shop")
+
+
+@pytest.fixture
+def pushed(shop: Shop, shop_template: Path) -> Shop:
+    """A shop whose first push went well; the next shops start with what dbt parsed."""
+    result = shop.push()
+    assert (result.returncode, result.stderr) == (0, "")
+    shop.keep_parsed(shop_template)
+    return shop

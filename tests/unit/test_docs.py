@@ -1,0 +1,52 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from docs import make
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("*.md"))
+PAGES += sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md"))
+
+
+def test_the_pages_that_follow_from_the_code_are_up_to_date() -> None:
+    assert (ROOT / "docs" / "metrics.md").read_text() == make.metrics_page(), "run: make docs"
+    assert (ROOT / "docs" / "commands.md").read_text() == make.commands_page(), "run: make docs"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_within_the_project_leads_somewhere(page: str) -> None:
+    path = ROOT / page
+    for target, anchor in re.findall(
+        r"\]\((?!https?:|mailto:)([^)#]*)(#[^)]*)?\)", path.read_text()
+    ):
+        file = (path.parent / target) if target else path
+        assert file.exists(), f"{page} links to {target}"
+        if anchor:
+            assert anchor[1:] in anchors_of(file), f"{page} links to {target}{anchor}"
+
+
+def anchors_of(file: Path) -> set[str]:
+    """The anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_obs_command_in_the_documents_exists(page: str) -> None:
+    known = {context.command_path for context in make.commands()}
+    for words in re.findall(
+        r"\bobs (?:freshness|lineage|dashboard|rules) [a-z]+", (ROOT / page).read_text()
+    ):
+        assert words in known, f"{page} speaks of {words}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_make_target_in_the_documents_exists(page: str) -> None:
+    makefiles = [ROOT / "Makefile", *ROOT.glob("ops/*.mk")]
+    known = set(
+        re.findall(r"^([a-z-]+):", "\n".join(m.read_text() for m in makefiles), re.MULTILINE)
+    )
+    for target in re.findall(r"`(?:cd \S+ && )?make ([a-z-]+)", (ROOT / page).read_text()):
+        assert target in known, f"{page} speaks of make {target}"
