@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,9 +22,12 @@ from ledgermind_obs.cli.options import (
 )
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.findings import CODES, Checked, Finding, Ignore, Surroundings, check, without
-from ledgermind_obs.lineage import Lineage, search
-from ledgermind_obs.manifest_file import ManifestFile
+from ledgermind_obs.lineage import Lineage, find_node, search
+from ledgermind_obs.manifest_file import ManifestFile, open_manifest
 from ledgermind_obs.project import PROJECT_FILE, find_project_dir, project_name
+
+if TYPE_CHECKING:
+    from ledgermind_obs.impact import Impact
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -297,3 +300,61 @@ def search_command(
             click.echo("{name}  {kind}  {unique_id}".format(**node))
     if not found:
         sys.exit(1)
+
+
+@lineage.command("impact")
+@click.argument("nodes", nargs=-1)
+@option("--state", type=_DIRECTORY, help="Compare with the manifest.json in this directory.")
+@option(
+    "--fail-on",
+    type=click.Choice(["critical", "unknown", "high", "low"]),
+    help="The least severity that makes the exit code 1.  [default: none]",
+)
+@option(
+    "--format",
+    "output",
+    type=click.Choice(["table", "json", "markdown"]),
+    default="table",
+    help="What to print.",
+)
+@lineage_options
+def impact_command(
+    nodes: tuple[str, ...],
+    state: Path | None,
+    fail_on: str | None,
+    output: str,
+    place: Workplace,
+) -> None:
+    """Say what nodes reach, or what every change since --state reaches."""
+    from ledgermind_obs.cli import impacts
+    from ledgermind_obs.impact import Severity, impact_of
+
+    if bool(nodes) == bool(state):
+        raise click.UsageError("name nodes, or give --state and no nodes")
+    found = (
+        _changes(place, state)
+        if state
+        else [impact_of(place.lineage, find_node(place.lineage, node)) for node in nodes]
+    )
+    formats = {
+        "table": impacts.as_table,
+        "json": impacts.as_json,
+        "markdown": impacts.as_markdown,
+    }
+    click.echo(formats[output](found))
+    order = list(Severity)
+    bad = order[: order.index(Severity(fail_on)) + 1] if fail_on else []
+    if any(impact.severity in bad for impact in found):
+        sys.exit(1)
+
+
+def _changes(place: Workplace, state: Path) -> list[Impact]:
+    """Return every change between the manifest in ``state`` and the current one."""
+    from ledgermind_obs.impact import changes_between, impacts_of, read_state
+
+    old, new = state / "manifest.json", place.opened.path
+    before = open_manifest(old)
+    changes = changes_between(
+        read_state(old.read_bytes(), str(old)), read_state(new.read_bytes(), str(new))
+    )
+    return impacts_of(Lineage(before.manifest), place.lineage, changes)
