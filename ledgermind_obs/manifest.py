@@ -143,7 +143,7 @@ class Node(msgspec.Struct, frozen=True, gc=False):
     config: Config | None = None
     depends_on: DependsOn | None = None
     attached_node: str | None = None
-    version: str | float | None = None
+    version: str | int | float | None = None
     tags: str | list[str] | None = None
 
     @property
@@ -169,7 +169,7 @@ class Ref(msgspec.Struct, frozen=True, gc=False):
 
     name: str = ""
     package: str | None = None
-    version: str | float | None = None
+    version: str | int | float | None = None
 
 
 class Exposure(Node, frozen=True, gc=False):
