@@ -9,17 +9,16 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ledgermind_obs.ages import parse_age
-from ledgermind_obs.dbt import Dbt
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.project import Project, open_project
-from ledgermind_obs.pushgateway import Pushgateway, check_grouping_key
-from ledgermind_obs.textfile import Textfile
-from ledgermind_obs.transport import Endpoint, Tls, basic_auth, bearer_auth
+
+if TYPE_CHECKING:  # a command that neither runs dbt nor pushes does not pay for either
+    from ledgermind_obs.dbt import Dbt
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -144,6 +143,8 @@ def dbt_options(command: Command) -> Command:
         timeout: float,
         **others: Any,
     ) -> Any:
+        from ledgermind_obs.dbt import Dbt
+
         project = open_project(
             project_dir,
             profiles_dir=profiles_dir,
@@ -228,6 +229,10 @@ def sink_options(command: Command) -> Command:
         pushgateway_key_file: Path | None,
         **others: Any,
     ) -> Any:
+        from ledgermind_obs.pushgateway import Pushgateway
+        from ledgermind_obs.textfile import Textfile
+        from ledgermind_obs.transport import Endpoint, Tls
+
         labels = _labels(dbt.project, grouping_key)
         if textfile:
             return command(dbt=dbt, sink=Textfile(textfile, labels), **others)
@@ -245,6 +250,8 @@ def sink_options(command: Command) -> Command:
 
 
 def _labels(project: Project, others: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    from ledgermind_obs.pushgateway import check_grouping_key
+
     labels = {"project": project.name, "target": project.target, **dict(others)}
     check_grouping_key(labels)
     return labels
@@ -253,6 +260,8 @@ def _labels(project: Project, others: tuple[tuple[str, str], ...]) -> Mapping[st
 def _authorization(
     username: str | None, password_file: Path | None, token_file: Path | None
 ) -> str:
+    from ledgermind_obs.transport import basic_auth, bearer_auth
+
     token = secret("OBS_PUSHGATEWAY_TOKEN", token_file)
     password = secret("OBS_PUSHGATEWAY_PASSWORD", password_file)
     if token and username:
