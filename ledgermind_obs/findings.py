@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from ledgermind_obs.coverage import Selector, is_covered
+from ledgermind_obs.coverage import is_covered
 from ledgermind_obs.lineage import Blindness, Lineage, Walk, advice, blind_spots, path
 from ledgermind_obs.manifest import Node, Source
+from ledgermind_obs.promql import Selector
 
 
 class Severity(StrEnum):
