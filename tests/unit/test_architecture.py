@@ -9,7 +9,20 @@ import ledgermind_obs
 
 ROOT = Path(ledgermind_obs.__file__).parent
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
-PURE = ["ages", "delivery", "errors", "events", "freshness", "gate", "manifest", "metrics"]
+PURE = [
+    "ages",
+    "dashboard",
+    "delivery",
+    "errors",
+    "events",
+    "freshness",
+    "gate",
+    "manifest",
+    "metrics",
+    "promql",
+    "queries",
+    "rules",
+]
 EFFECTS = {"click", "rich", "subprocess", "os", "socket", "ssl", "http", "urllib", "shutil"}
 
 
