@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -12,7 +12,7 @@ import yaml
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.manifest import Source
 from ledgermind_obs.metrics import LOADED_AT
-from ledgermind_obs.promql import Query, parse
+from ledgermind_obs.promql import Query, Selector, parse
 from ledgermind_obs.queries import (
     Catalogue,
     Fault,
@@ -150,14 +150,10 @@ def _check_runbook(rule: Rule, runbooks: Mapping[str, frozenset[str]]) -> Iterat
 
 def _unwatched(rules: Sequence[Rule], sources: Iterable[Source]) -> Iterator[Fault]:
     """Yield a fault for each source whose age no alert looks at."""
-    queries = [(rule, query) for rule in rules if (query := _query(rule))]
-    recorded: dict[str, list[Query]] = {}
-    for rule, query in queries:
-        if not rule.is_alert:
-            recorded.setdefault(rule.name, []).append(query)
-    alerts = [query for rule, query in queries if rule.is_alert]
+    ages = [s for s in alert_selectors(rules) if s.name == LOADED_AT.name]
     for source in sources:
-        if not any(_looks_at(query, source, recorded, frozenset()) for query in alerts):
+        labels = source_labels(source)
+        if not any(selector.selects(labels) for selector in ages):
             yield Fault(
                 f"{source.source_name}.{source.name}",
                 "no alert looks at the age of this source",
@@ -165,20 +161,30 @@ def _unwatched(rules: Sequence[Rule], sources: Iterable[Source]) -> Iterator[Fau
             )
 
 
-def _looks_at(
-    query: Query, source: Source, recorded: Mapping[str, list[Query]], seen: frozenset[str]
-) -> bool:
-    """Return whether the query looks at the source's newest row, itself or by a recorded metric."""
-    labels = source_labels(source)
+def alert_selectors(rules: Sequence[Rule]) -> list[Selector]:
+    """Return what the alerts select, also by the metrics that recording rules make for them.
+
+    What stands behind ``unless`` is left out, and so is an expression that is not PromQL.
+    """
+    recorded: dict[str, list[Query]] = {}
+    alerts: list[Query] = []
+    for rule in rules:
+        if query := _query(rule):
+            (alerts if rule.is_alert else recorded.setdefault(rule.name, [])).append(query)
+    return [s for query in alerts for s in _through(query, recorded, frozenset())]
+
+
+def _through(
+    query: Query, recorded: Mapping[str, list[Query]], seen: frozenset[str]
+) -> Iterator[Selector]:
+    """Yield the query's selectors, and those behind a recorded metric with both's matchers."""
     for selector in query.selectors:
-        if selector.excludes or selector.name in seen or not selector.selects(labels):
+        if selector.excludes or selector.name in seen:
             continue
-        if selector.name == LOADED_AT.name:
-            return True
-        behind = recorded.get(selector.name, [])
-        if any(_looks_at(q, source, recorded, seen | {selector.name}) for q in behind):
-            return True
-    return False
+        yield selector
+        for behind in recorded.get(selector.name, []):
+            for inner in _through(behind, recorded, seen | {selector.name}):
+                yield replace(inner, matchers=(*selector.matchers, *inner.matchers))
 
 
 def _query(rule: Rule) -> Query | None:
