@@ -28,7 +28,7 @@ freshness-push: $(VENV) ## measure warehouse/, push to $PUSHGATEWAY_URL
 
 .PHONY: dbt-freshness
 dbt-freshness: $(VENV) ## how fresh warehouse/'s sources are
-	@$(OBS) freshness check --project-dir warehouse
+	@$(OBS) freshness report --project-dir warehouse
 
 .PHONY: dbt-docs
 dbt-docs: $(VENV) ## dbt's documentation, with the lineage

@@ -19,6 +19,8 @@ INTERNAL_ERROR = 70
 _COMMANDS = {
     "freshness": ("ledgermind_obs.cli.freshness", "Measure how fresh the sources are."),
     "lineage": ("ledgermind_obs.cli.lineage", "Say which data an exposure stands on."),
+    "dashboard": ("ledgermind_obs.cli.dashboard", "Check Grafana dashboards, and import them."),
+    "rules": ("ledgermind_obs.cli.rules", "Check the alert rules."),
 }
 
 

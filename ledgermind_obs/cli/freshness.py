@@ -13,7 +13,12 @@ import click
 from ledgermind_obs import metrics
 from ledgermind_obs.ages import format_age
 from ledgermind_obs.cli import explain, warn
-from ledgermind_obs.cli.document import pushed_document, to_json, verdict_document
+from ledgermind_obs.cli.document import (
+    pushed_document,
+    report_document,
+    to_json,
+    verdict_document,
+)
 from ledgermind_obs.cli.gate import Above, Gate, decide, exposure_option, gate_options, upstream_now
 from ledgermind_obs.cli.options import (
     Duration,
@@ -32,8 +37,10 @@ from ledgermind_obs.gate import Policy, Verdict, judge
 from ledgermind_obs.lock import locked
 from ledgermind_obs.measurement import measure
 from ledgermind_obs.upstream import Upstream
+from ledgermind_obs.written import as_html, as_markdown, of_project
 
 FORMATS = click.Choice(["table", "json"])
+REPORTS = click.Choice(["text", "markdown", "html", "json"])
 
 _FAIL_ON = {
     "warn": frozenset(State) - {State.PASS},
@@ -134,6 +141,41 @@ def check(
             _show_verdict(report, verdict, output)
     if not verdict.lets_through:
         sys.exit(1)
+
+
+@freshness.command(cls=SelectCommand)
+@dbt_options
+@exposure_option
+@option("--format", "output", type=REPORTS, default="text", help="What to write.")
+@lock_timeout_option("1m")
+def report(
+    dbt: Dbt,
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    above: Above | None,
+    output: str,
+    lock_timeout: float,
+) -> None:
+    """Measure with dbt, then write a report: for a mail, a chat, a program.
+
+    Exit code 0 means that there is a report, whatever it says.
+    """
+    with locked(dbt.project.private_target_path, lock_timeout):
+        if above:
+            select = _selectors(dbt, above)
+        measured = _measure(dbt, select, exclude, quiet=output == "json")
+    _write_report(measured, output)
+
+
+def _write_report(measured: FreshnessReport, output: str) -> None:
+    if output == "json":
+        click.echo(to_json(report_document(measured)))
+    elif output == "text":
+        from ledgermind_obs.cli.show import show_report
+
+        show_report(measured)
+    else:
+        click.echo(as_markdown(measured) if output == "markdown" else as_html(measured))
 
 
 def _selectors(dbt: Dbt, above: Above) -> tuple[str, ...]:
@@ -259,7 +301,6 @@ def _show_verdict(report: FreshnessReport, verdict: Verdict, output: str) -> Non
         click.echo(to_json(verdict_document(report, verdict)))
         return
     from ledgermind_obs.cli.show import show_judgements, show_verdict
-    from ledgermind_obs.written import of_project
 
     blockers, warnings = verdict.blockers, verdict.warnings
     if blockers:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ledgermind_obs.coverage import Selector, covered_by_dashboard, covered_by_rules
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.findings import Finding
 from ledgermind_obs.freshness import Artifact, FreshnessReport, read_artifact, report_of_artifact
 from ledgermind_obs.lineage import Lineage
 from ledgermind_obs.manifest import Exposure, Source
+from ledgermind_obs.promql import Selector
 from ledgermind_obs.upstream import Upstream
 
 RULES = Path("prometheus/rules")
@@ -26,17 +26,15 @@ def rule_selectors(given: Path | None) -> list[Selector] | None:
 
     Raises ConfigurationError where a file cannot be read.
     """
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-    def read(content: bytes) -> Any:
-        return yaml.load(content, Loader=loader)  # noqa: S506 - a safe loader
-
-    documents = _documents(given, RULES, (".yml", ".yaml"), read, yaml.YAMLError)
-    if documents is None:
+    files = _contents(given, RULES, (".yml", ".yaml"))
+    if files is None:
         return None
-    return [selector for document in documents for selector in covered_by_rules(document)]
+    from ledgermind_obs.coverage import covered_by_rules
+    from ledgermind_obs.rules import read_rules
+
+    return covered_by_rules(
+        rule for path, content in files for rule in read_rules(content, str(path))
+    )
 
 
 def dashboard_selectors(given: Path | None) -> list[Selector] | None:
@@ -44,31 +42,31 @@ def dashboard_selectors(given: Path | None) -> list[Selector] | None:
 
     Raises ConfigurationError where a file cannot be read.
     """
-    read, error = msgspec.json.decode, msgspec.DecodeError
-    documents = _documents(given, DASHBOARDS, (".json",), read, error)
-    if documents is None:
+    files = _contents(given, DASHBOARDS, (".json",))
+    if files is None:
         return None
+    from ledgermind_obs.coverage import covered_by_dashboard
+
+    documents = (_decoded(path, content) for path, content in files)
     return [selector for document in documents for selector in covered_by_dashboard(document)]
 
 
-def _documents(
-    given: Path | None,
-    default: Path,
-    suffixes: tuple[str, ...],
-    read: Callable[[bytes], Any],
-    failure: type[Exception],
-) -> list[Any] | None:
-    place = given or default
+def _contents(
+    given: Path | None, default: Path, suffixes: tuple[str, ...]
+) -> list[tuple[Path, bytes]] | None:
     if given is None and not default.is_dir():
         return None
-    documents = []
-    for path in _files(place, suffixes):
-        try:
-            documents.append(read(path.read_bytes()))
-        except (OSError, UnicodeDecodeError, failure) as error:
-            words = " ".join(str(error).split())
-            raise ConfigurationError(f"cannot read {path}: {words}") from error
-    return documents
+    try:
+        return [(path, path.read_bytes()) for path in _files(given or default, suffixes)]
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def _decoded(path: Path, content: bytes) -> Any:
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"cannot read {path}: {error}") from error
 
 
 def _files(place: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:

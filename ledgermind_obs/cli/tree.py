@@ -29,17 +29,21 @@ def show_tree(graph: Graph) -> None:
 def _tree(graph: Graph) -> Tree:
     root = next(iter(graph.nodes))
     tree = Tree(_line(graph.nodes[root]))
-    shown, pending = {root}, [(root, tree)]
+    shown, pending = {root}, _parents(graph, root, tree)
     while pending:
         uid, branch = pending.pop()
-        for parent in graph.parents.get(uid, ()):
-            line = _line(graph.nodes[parent])
-            if parent in shown and graph.parents.get(parent):
-                branch.add(line.append("  (above)", style="dim"))
-                continue
-            shown.add(parent)
-            pending.append((parent, branch.add(line)))
+        line = _line(graph.nodes[uid])
+        if uid in shown and graph.parents.get(uid):
+            branch.add(line.append("  (above)", style="dim"))
+            continue
+        shown.add(uid)
+        pending += _parents(graph, uid, branch.add(line))
     return tree
+
+
+def _parents(graph: Graph, uid: str, branch: Tree) -> list[tuple[str, Tree]]:
+    """Return the node's parents with the branch they belong to, the first one last."""
+    return [(parent, branch) for parent in reversed(graph.parents.get(uid, ()))]
 
 
 def _line(node: GraphNode) -> Text:

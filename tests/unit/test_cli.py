@@ -351,6 +351,25 @@ def test_the_gate_stays_shut_when_nothing_could_be_measured(obs: Obs, tmp_path: 
     assert result.stdout == "DO NOT RUN ML TRAINING: nothing could be measured\n"
 
 
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("text", "lab.missing_table"),
+        ("markdown", "| `lab.missing_table` | 🔴 query error |"),
+        ("html", "<td>lab.missing_table</td>"),
+        ("json", '"name": "lab.missing_table"'),
+    ],
+)
+def test_a_report_is_written_whatever_it_says(
+    obs: Obs, mixed: Path, output: str, words: str
+) -> None:
+    result = obs("freshness", "report", "--format", output)
+
+    assert result.exit_code == 0
+    assert words in result.stdout
+    assert not (mixed / "dbt.prom").exists()
+
+
 def test_debug_adds_the_traceback_of_an_error(obs: Obs, tmp_path: Path) -> None:
     recorded(tmp_path, scenario("1.11", "database_down"))
 

@@ -6,15 +6,23 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
-import yaml
 
-from ledgermind_obs import metrics
 from ledgermind_obs.cli.findings import FORMATS, worst
-from ledgermind_obs.coverage import covered_by_dashboard, covered_by_rules, is_covered, selectors
-from ledgermind_obs.findings import CODES, Checked, Ignore, Surroundings, check, without
+from ledgermind_obs.coverage import covered_by_dashboard, covered_by_rules, selectors
+from ledgermind_obs.findings import (
+    CODES,
+    Checked,
+    Ignore,
+    Surroundings,
+    check,
+    is_covered,
+    without,
+)
 from ledgermind_obs.manifest import Source
 from ledgermind_obs.positions import line_of
+from ledgermind_obs.rules import read_rules
 from tests.unit.manifests import (
     DAYS,
     FCT,
@@ -192,25 +200,32 @@ def test_a_query_covers_the_sources_that_its_matchers_select(
 
 
 def test_an_alert_covers_what_its_recording_rules_select() -> None:
-    rules = """
+    rules = b"""
     groups:
       - rules:
           - {record: "dbt:age", expr: "time() - dbt_source_loaded_at_seconds"}
           - {record: "dbt:unused", expr: "dbt_source_loaded_at_seconds{table='x'}"}
-          - {alert: Stale, expr: "dbt:age > 5"}
+          - {alert: Stale, expr: "dbt:age{table=~'orders|x'} > 5"}
     """
-    assert is_covered(ORDERS, covered_by_rules(yaml.safe_load(rules)))
+    found = covered_by_rules(read_rules(rules, "rules.yml"))
+
+    assert is_covered(ORDERS, found)
+    assert not is_covered(msgspec.structs.replace(ORDERS, name="payments"), found)
+
+
+def test_what_an_alert_leaves_out_is_not_covered() -> None:
+    rules = b"""
+    groups:
+      - rules:
+          - {alert: Odd, expr: "up unless dbt_source_loaded_at_seconds"}
+    """
+    assert covered_by_rules(read_rules(rules, "rules.yml")) == []
 
 
 def test_a_recording_rule_alone_covers_nothing() -> None:
-    rules = {"groups": [{"rules": [{"record": "r", "expr": metrics.LOADED_AT.name}]}]}
+    rules = b"groups: [{rules: [{record: r, expr: dbt_source_loaded_at_seconds}]}]"
 
-    assert covered_by_rules(rules) == []
-
-
-@pytest.mark.parametrize("document", [None, [], "x", {"groups": None}, {"groups": [None]}])
-def test_a_rule_file_of_another_shape_covers_nothing(document: object) -> None:
-    assert covered_by_rules(document) == []
+    assert covered_by_rules(read_rules(rules, "rules.yml")) == []
 
 
 def test_panels_within_rows_count() -> None:
