@@ -12,8 +12,9 @@ import pytest
 
 from demo.binaries import find
 from demo.data import Demo, load
+from demo.monitoring import ROOT
 from demo.services import Postgres, Pushgateway
-from tests.integration.chain import ROOT, Chain, chain, pushed, until
+from tests.integration.chain import Chain, chain, pushed, until
 from tests.integration.shop import OBS
 
 FRESH = Demo(transactions=200, labels_age=timedelta(hours=1))

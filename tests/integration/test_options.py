@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from demo.data import Demo, load
+from demo.monitoring import ROOT, prometheus_config
 from demo.server import Server, free_port
 from demo.services import (
     HttpService,
@@ -28,7 +29,7 @@ from ledgermind_obs.freshness import SourceKey, State
 from ledgermind_obs.metrics import Series
 from ledgermind_obs.pushgateway import Pushgateway as Sink
 from ledgermind_obs.transport import Endpoint, Tls
-from tests.integration.chain import ROOT, chain, prometheus_config, pushed, until
+from tests.integration.chain import chain, pushed, until
 
 DASHBOARD = ROOT / "ops/grafana/dashboards/ml-source-freshness.json"
 MODEL = read_dashboard(DASHBOARD.read_bytes(), DASHBOARD.name).model
@@ -71,7 +72,7 @@ def of_age(hours: float, state: State = State.PASS) -> list[Series]:
 
 @pytest.fixture
 def watched(gateway: Pushgateway, tmp_path: Path) -> Iterator[Prometheus]:
-    config = prometheus_config(tmp_path, pushed(gateway), "http://127.0.0.1:9")
+    config = prometheus_config(tmp_path, pushed(gateway), "http://127.0.0.1:9", quick=True)
     with prometheus(tmp_path, config) as server:
         yield server
 
