@@ -65,13 +65,26 @@ def source_freshness(
         if event := run.log.read(line):
             on_event(event)
 
-    argv = _argv(dbt, select, exclude)
+    argv = _argv(dbt, "source", "freshness", *_selection(dbt, select, exclude))
     code = _call(argv, dbt.project.directory, dbt.timeout, on_line)
     if not artifact.is_file():
         raise _no_result(dbt, code, run.log)
     run.sources = artifact.read_bytes()
     run.manifest = _read_manifest(artifact.with_name("manifest.json"))
     return run
+
+
+def parse(dbt: Dbt) -> Path:
+    """Run ``dbt parse``, which needs no database, and return the manifest it wrote.
+
+    Raises DbtError where dbt could not parse the project.
+    """
+    log = RunLog()
+    code = _call(_argv(dbt, "parse"), dbt.project.directory, dbt.timeout, log.read)
+    manifest = dbt.project.private_target_path / "manifest.json"
+    if code != 0 or not manifest.is_file():
+        raise _no_result(dbt, code, log)
+    return manifest
 
 
 def find_executable(given: str | None) -> str:
@@ -92,17 +105,22 @@ def find_executable(given: str | None) -> str:
     return str(Path(found).absolute())
 
 
-def _argv(dbt: Dbt, select: Sequence[str], exclude: Sequence[str]) -> list[str]:
+def _argv(dbt: Dbt, *command: str) -> list[str]:
     project = dbt.project
-    argv = [find_executable(dbt.executable), "source", "freshness"]
+    argv = [find_executable(dbt.executable), *command]
     argv += ["--log-format", "json", "--log-level", "info", "--no-quiet", "--no-use-colors"]
     argv += ["--write-json", "--no-fail-fast"]
     argv += ["--project-dir", str(project.directory), "--profiles-dir", str(project.profiles_dir)]
     argv += ["--profile", project.profile, "--target", project.target]
     argv += ["--target-path", str(project.private_target_path)]
     argv += ["--log-path", str(project.private_target_path)]
-    argv += ["--threads", str(dbt.threads)] if dbt.threads else []
     argv += ["--vars", dbt.vars] if dbt.vars else []
+    return argv
+
+
+def _selection(dbt: Dbt, select: Sequence[str], exclude: Sequence[str]) -> list[str]:
+    """Return the options of ``dbt source freshness`` that ``dbt parse`` does not need."""
+    argv = ["--threads", str(dbt.threads)] if dbt.threads else []
     argv += ["--select", *select] if select else []
     argv += ["--exclude", *exclude] if exclude else []
     return argv
@@ -113,7 +131,9 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", **environ}
 
 
-def _call(argv: Sequence[str], cwd: Path, timeout: float, on_line: Callable[[bytes], None]) -> int:
+def _call(
+    argv: Sequence[str], cwd: Path, timeout: float, on_line: Callable[[bytes], object]
+) -> int:
     """Return the exit code of a command that runs in a process group of its own.
 
     The whole group is ended at the deadline, when this process is ended, and when it is killed.

@@ -20,7 +20,8 @@ from ledgermind_obs.manifest import Freshness, Manifest, Metadata, Source
 
 FUTURE_TOLERANCE = timedelta(minutes=5)
 
-_SCHEMA = "/dbt/sources/"
+# sources.json, and the freshness.json of dbt v2's own ``dbt freshness``.
+_SCHEMAS = ("/dbt/sources/", "/dbt/freshness/")
 
 
 class State(StrEnum):
@@ -122,10 +123,11 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    """``sources.json`` (schema v1 to v3) as dbt writes it."""
+    """``sources.json`` (schema v1 to v3), or dbt v2's ``freshness.json``, as dbt writes it."""
 
     metadata: Metadata
     results: list[Result]
+    elapsed_time: float | None = None
 
 
 def read_artifact(content: bytes, name: str = "sources.json") -> Artifact:
@@ -137,7 +139,7 @@ def read_artifact(content: bytes, name: str = "sources.json") -> Artifact:
         artifact = msgspec.json.decode(content, type=Artifact)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{name} cannot be read: {error}") from error
-    if _SCHEMA not in artifact.metadata.dbt_schema_version:
+    if not any(schema in artifact.metadata.dbt_schema_version for schema in _SCHEMAS):
         schema = artifact.metadata.dbt_schema_version or "no schema at all"
         raise ArtifactError(f"{name} is not a freshness result of dbt: it names {schema}")
     return artifact
@@ -188,6 +190,66 @@ def build_report(
     )
 
 
+def report_of_artifact(
+    artifact: Artifact,
+    manifest: Manifest,
+    wanted: Iterable[str],
+    *,
+    target: str,
+    name: str = "sources.json",
+) -> FreshnessReport:
+    """Return what an earlier run of dbt says of the ``wanted`` sources.
+
+    Raises ArtifactError where the artifact does not say when it was written, or holds no source of
+    the manifest's project.
+    """
+    results = {result.unique_id: result for result in artifact.results}
+    if not results.keys() & manifest.sources.keys():
+        raise ArtifactError(
+            f"{name} has not one source of project {manifest.metadata.project_name}",
+            "it is of another project, or of a run over nothing: run dbt source freshness",
+        )
+    elapsed = timedelta(seconds=artifact.elapsed_time or 0.0)
+    absent = f"it is not in {name}"
+    return FreshnessReport(
+        started_at=generated_at(artifact.metadata, name) - elapsed,
+        duration_seconds=elapsed.total_seconds(),
+        engine="dbt",
+        engine_version=artifact.metadata.dbt_version,
+        project=manifest.metadata.project_name or "",
+        target=target,
+        whole=False,
+        sources=tuple(_reported(uid, results.get(uid), manifest, absent) for uid in sorted(wanted)),
+    )
+
+
+def _reported(uid: str, result: Result | None, manifest: Manifest, absent: str) -> SourceFreshness:
+    if result is None:
+        return described(manifest.sources[uid], State.MISSING, message=absent)
+    by_todays_limits = msgspec.structs.replace(result, criteria=None)
+    return _entry(uid, by_todays_limits, manifest, RunLog())
+
+
+def generated_at(metadata: Metadata, name: str) -> datetime:
+    """Return when dbt wrote an artifact; raises ArtifactError where it does not say."""
+    try:
+        moment = datetime.fromisoformat(metadata.generated_at)
+    except ValueError as error:
+        raise ArtifactError(f"{name} does not say when it was written") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def narrowed(report: FreshnessReport, manifest: Manifest, wanted: Iterable[str]) -> FreshnessReport:
+    """Return the report of exactly the ``wanted`` sources; what it does not hold is missing."""
+    measured = {source.unique_id: source for source in report.sources}
+    absent = "it was not measured in this run"
+    sources = tuple(
+        measured.get(uid) or described(manifest.sources[uid], State.MISSING, message=absent)
+        for uid in sorted(wanted)
+    )
+    return msgspec.structs.replace(report, sources=sources)
+
+
 def _expected(
     results: dict[str, Result], manifest: Manifest, log: RunLog, *, whole: bool
 ) -> set[str]:
@@ -227,16 +289,16 @@ def _entry(uid: str, result: Result | None, manifest: Manifest, log: RunLog) -> 
     if result is None:
         return _unmeasured(source, log)
     if result.status.lower() == "runtime error":
-        return _described(source, State.QUERY_ERROR, message=_failure(result, uid, log))
+        return described(source, State.QUERY_ERROR, message=_failure(result, uid, log))
     return _measured(source, result)
 
 
 def _unmeasured(source: Source, log: RunLog) -> SourceFreshness:
     if message := log.errors.get(source.unique_id):
-        return _described(source, State.QUERY_ERROR, message=message)
+        return described(source, State.QUERY_ERROR, message=message)
     if source.unique_id in log.started:
-        return _described(source, State.MISSING, message="dbt started on it and gave no result")
-    return _described(
+        return described(source, State.MISSING, message="dbt started on it and gave no result")
+    return described(
         source, State.MISSING, message="dbt did not look at it (a default selector leaves it out?)"
     )
 
@@ -248,12 +310,12 @@ def _failure(result: Result, uid: str, log: RunLog) -> str:
 def _measured(source: Source, result: Result) -> SourceFreshness:
     loaded_at, checked_at = _aware(result.max_loaded_at), _aware(result.snapshotted_at)
     if checked_at is None:
-        return _described(source, State.QUERY_ERROR, message="dbt does not say when it looked")
+        return described(source, State.QUERY_ERROR, message="dbt does not say when it looked")
     state = _state(result.status, loaded_at, checked_at)
     if state is State.QUERY_ERROR:
         message = f"dbt gave it a status that is not known here: {result.status!r}"
-        return _described(source, state, message=message)
-    return _described(
+        return described(source, state, message=message)
+    return described(
         source,
         state,
         criteria=result.criteria,
@@ -271,7 +333,7 @@ def _state(status: str, loaded_at: datetime | None, checked_at: datetime) -> Sta
     return verdicts.get(status.lower(), State.QUERY_ERROR)
 
 
-def _described(
+def described(
     source: Source,
     state: State,
     *,
@@ -280,6 +342,7 @@ def _described(
     checked_at: datetime | None = None,
     message: str = "",
 ) -> SourceFreshness:
+    """Return a source's entry; its limits are the manifest's unless ``criteria`` has others."""
     limits = criteria or source.freshness or Freshness()
     return SourceFreshness(
         package=source.package_name,

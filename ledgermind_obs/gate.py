@@ -5,11 +5,14 @@ It fails closed: what was not measured, or is in a state nobody allowed, blocks.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from fnmatch import fnmatchcase
 
 import msgspec
 
 from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, State
+from ledgermind_obs.lineage import Blindness, BlindSpot
 
 _AGED = frozenset({State.PASS, State.WARN, State.ERROR})
 
@@ -34,9 +37,10 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Every source's judgement; one that blocks is enough."""
+    """Every source's judgement and what cannot be seen; one that blocks is enough."""
 
     judgements: tuple[Judgement, ...]
+    blind: tuple[BlindSpot, ...] = ()
 
     @property
     def blockers(self) -> list[Judgement]:
@@ -51,13 +55,33 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def lets_through(self) -> bool:
         """Whether the gate is open: something was judged and nothing blocks."""
-        return bool(self.judgements) and not self.blockers
+        return bool(self.judgements) and not self.blockers and not self.blind
 
 
 def judge(report: FreshnessReport, policy: Policy, now: datetime) -> Verdict:
     """Return the verdict on the report's sources, each at the age it has at ``now``."""
     elapsed = max(0.0, (now - report.started_at).total_seconds())
     return Verdict(judgements=tuple(_judge(source, policy, elapsed) for source in report.sources))
+
+
+def judge_upstream(
+    verdict: Verdict,
+    spots: Iterable[BlindSpot],
+    names: Mapping[str, str],
+    tolerated: Mapping[Blindness, tuple[str, ...]],
+) -> Verdict:
+    """Return the verdict with the blind spots that block.
+
+    ``names`` gives each node's name; ``tolerated`` the patterns of ids or names that a kind of
+    blind spot may have.
+    """
+
+    def blocks(spot: BlindSpot) -> bool:
+        patterns = tolerated.get(spot.kind, ())
+        called = (spot.node, names[spot.node])
+        return not any(fnmatchcase(name, pattern) for pattern in patterns for name in called)
+
+    return msgspec.structs.replace(verdict, blind=tuple(spot for spot in spots if blocks(spot)))
 
 
 def _judge(source: SourceFreshness, policy: Policy, elapsed: float) -> Judgement:

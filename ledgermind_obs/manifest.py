@@ -1,4 +1,4 @@
-"""dbt's ``manifest.json``: the sources a project declares, and which of them have freshness.
+"""dbt's ``manifest.json``: a project's sources, and the nodes and edges of its lineage.
 
 Every field that some dbt version leaves out or sets to null is optional, and unknown fields are
 ignored: the schema stayed at v12 from dbt 1.8 on while its contents changed between releases.
@@ -6,10 +6,19 @@ ignored: the schema stayed at v12 from dbt 1.8 on while its contents changed bet
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any, TypeVar
+
 import msgspec
 
 from ledgermind_obs.errors import ArtifactError
 
+# v9 is dbt 1.5, v12 is dbt 1.8 to 2.0, v20 is an early dbt v2 that wrote v12's fields.
+SUPPORTED_SCHEMAS = frozenset({9, 10, 11, 12, 20})
+
+_SCHEMA = re.compile(r"/dbt/manifest/v(\d+)")
 _PERIOD_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
@@ -54,6 +63,15 @@ class Freshness(msgspec.Struct, frozen=True):
         return bool(self.warn_after) or bool(self.error_after)
 
 
+class Config(msgspec.Struct, frozen=True, gc=False):
+    """The part of a node's ``config`` that lineage needs."""
+
+    materialized: str | None = None
+    tags: str | list[str] | None = None
+    loaded_at_field: str | None = None
+    loaded_at_query: str | None = None
+
+
 class Source(msgspec.Struct, frozen=True):
     """A source table as the manifest declares it."""
 
@@ -65,6 +83,24 @@ class Source(msgspec.Struct, frozen=True):
     schema: str | None = None
     identifier: str | None = None
     freshness: Freshness | None = None
+    loaded_at_field: str | None = None
+    loaded_at_query: str | None = None
+    original_file_path: str | None = None
+    config: Config | None = None
+    tags: str | list[str] | None = None
+
+    resource_type = "source"
+
+    @property
+    def label(self) -> str:
+        """``source.table``, as people and dbt's selectors write it."""
+        return f"{self.source_name}.{self.name}"
+
+    @property
+    def says_when_loaded(self) -> bool:
+        """Whether a column or a query is declared that tells the newest row's time."""
+        places = (self, self.config) if self.config else (self,)
+        return any(place.loaded_at_field or place.loaded_at_query for place in places)
 
 
 class Metadata(msgspec.Struct, frozen=True):
@@ -75,6 +111,7 @@ class Metadata(msgspec.Struct, frozen=True):
     generated_at: str = ""
     invocation_id: str | None = None
     project_name: str | None = None
+    adapter_type: str | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -88,12 +125,140 @@ class Manifest(msgspec.Struct, frozen=True):
         return [key for key, source in self.sources.items() if source.freshness]
 
 
+class DependsOn(msgspec.Struct, frozen=True, gc=False):
+    """The unique ids a node is built from."""
+
+    nodes: list[str] | None = None
+
+
+class Node(msgspec.Struct, frozen=True, gc=False):
+    """Anything in the graph that is not a source: model, seed, test, metric, function."""
+
+    name: str = ""
+    resource_type: str = ""
+    package_name: str | None = None
+    original_file_path: str | None = None
+    config: Config | None = None
+    depends_on: DependsOn | None = None
+    attached_node: str | None = None
+    version: str | float | None = None
+    tags: str | list[str] | None = None
+
+    @property
+    def label(self) -> str:
+        """The name, with its version where the model has several."""
+        return self.name if self.version is None else f"{self.name}.v{self.version}"
+
+
+class Owner(msgspec.Struct, frozen=True, gc=False):
+    """Who answers for an exposure."""
+
+    name: str | None = None
+    email: str | list[str] | None = None
+
+    def __str__(self) -> str:
+        """Return ``name <email>``, or the one that is known."""
+        emails = ", ".join(_listed(self.email))
+        return f"{self.name} <{emails}>" if self.name and emails else self.name or emails
+
+
+class Ref(msgspec.Struct, frozen=True, gc=False):
+    """A ``ref()`` as it was written."""
+
+    name: str = ""
+    package: str | None = None
+    version: str | float | None = None
+
+
+class Exposure(Node, frozen=True, gc=False):
+    """A use of the data outside dbt, such as an ML training job."""
+
+    type: str | None = None
+    owner: Owner | None = None
+    url: str | None = None
+    maturity: str | None = None
+    refs: list[Ref] | None = None
+    sources: list[list[str]] | None = None
+
+
+class LineageManifest(Manifest, frozen=True):
+    """The part of ``manifest.json`` that lineage needs."""
+
+    nodes: dict[str, Node] | None = None
+    exposures: dict[str, Exposure] | None = None
+    metrics: dict[str, Node] | None = None
+    semantic_models: dict[str, Node] | None = None
+    saved_queries: dict[str, Node] | None = None
+    unit_tests: dict[str, Node] | None = None
+    functions: dict[str, Node] | None = None
+    disabled: dict[str, Any] | None = None
+    parent_map: dict[str, list[str] | None] | None = None
+
+    def graph(self) -> dict[str, Node | Source]:
+        """Return every enabled node, source and exposure by its unique id."""
+        parts: tuple[Mapping[str, Node | Source] | None, ...] = (
+            self.nodes,
+            self.sources,
+            self.exposures,
+            self.metrics,
+            self.semantic_models,
+            self.saved_queries,
+            self.unit_tests,
+            self.functions,
+        )
+        return dict(chain.from_iterable(part.items() for part in parts if part))
+
+
+_M = TypeVar("_M", bound=Manifest)
+
+
 def read_manifest(content: bytes, name: str = "manifest.json") -> Manifest:
-    """Return the manifest in ``content``; ``name`` is what errors call it.
+    """Return the sources of the manifest in ``content``; ``name`` is what errors call it.
 
     Raises ArtifactError where it is cut short, not JSON, or of another shape.
     """
+    return _decode(content, name, Manifest)
+
+
+def read_lineage_manifest(content: bytes, name: str = "manifest.json") -> LineageManifest:
+    """Return the graph of the manifest in ``content``; ``name`` is what errors call it.
+
+    Raises ArtifactError where it is cut short, not JSON, of another shape or an unknown schema.
+    """
+    manifest = _decode(content, name, LineageManifest)
+    check_schema(manifest.metadata, name)
+    return manifest
+
+
+def check_schema(metadata: Metadata, name: str) -> None:
+    """Raise ArtifactError unless the manifest's schema is one that is understood."""
+    found = _SCHEMA.search(metadata.dbt_schema_version)
+    if found is None:
+        told = metadata.dbt_schema_version or "no schema at all"
+        raise ArtifactError(f"{name} is not a manifest of dbt: it names {told}")
+    if int(found[1]) not in SUPPORTED_SCHEMAS:
+        raise ArtifactError(
+            f"{name} has schema v{found[1]}; v9 to v12 and v20 are understood",
+            "write it with dbt 1.5 or newer: dbt parse",
+        )
+
+
+def tags_of(node: Node | Source) -> Iterator[str]:
+    """Yield the node's tags, from its top level and from its config."""
+    yield from _listed(node.tags)
+    if node.config:
+        yield from (tag for tag in _listed(node.config.tags) if tag not in _listed(node.tags))
+
+
+def _listed(value: str | list[str] | None) -> list[str]:
+    """Return dbt's one-or-many as a list."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else value
+
+
+def _decode(content: bytes, name: str, kind: type[_M]) -> _M:
     try:
-        return msgspec.json.decode(content, type=Manifest)
+        return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{name} cannot be read: {error}") from error

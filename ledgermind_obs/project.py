@@ -18,6 +18,16 @@ PROJECT_FILE = "dbt_project.yml"
 PROFILES_FILE = "profiles.yml"
 DEFAULT_TARGET = "default"
 
+_RESOURCE_PATHS = {
+    "model": ["models"],
+    "seed": ["seeds"],
+    "snapshot": ["snapshots"],
+    "macro": ["macros"],
+    "test": ["tests"],
+    "analysis": ["analyses"],
+    "function": ["functions"],
+}
+
 
 @dataclass(frozen=True)
 class Project:
@@ -49,6 +59,22 @@ def find_project_dir(given: Path | None) -> Path:
     raise ConfigurationError(
         f"no {PROJECT_FILE} in {looked}", "name the dbt project with --project-dir"
     )
+
+
+def resource_paths(directory: Path) -> list[str]:
+    """Return the directories, below the project's, in which dbt looks for its resources.
+
+    Raises ConfigurationError where ``dbt_project.yml`` cannot be read.
+    """
+    settings = _load(directory / PROJECT_FILE)
+    named = {key: settings.get(f"{key}-paths") for key in _RESOURCE_PATHS}
+    paths = [named[key] or default for key, default in _RESOURCE_PATHS.items()]
+    return [str(path) for group in paths if isinstance(group, list) for path in group]
+
+
+def project_name(directory: Path) -> str:
+    """Return the project's name; raises ConfigurationError where it does not say."""
+    return _text(_load(directory / PROJECT_FILE), "name", directory / PROJECT_FILE)
 
 
 def open_project(

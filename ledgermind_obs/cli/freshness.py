@@ -14,6 +14,7 @@ from ledgermind_obs import metrics
 from ledgermind_obs.ages import format_age
 from ledgermind_obs.cli import explain, warn
 from ledgermind_obs.cli.document import pushed_document, to_json, verdict_document
+from ledgermind_obs.cli.gate import Above, Gate, decide, exposure_option, gate_options, upstream_now
 from ledgermind_obs.cli.options import (
     Duration,
     SelectCommand,
@@ -24,12 +25,13 @@ from ledgermind_obs.cli.options import (
 )
 from ledgermind_obs.dbt import Dbt
 from ledgermind_obs.delivery import Delivery, Sink, deliver, deliver_failure
-from ledgermind_obs.errors import ObsError
+from ledgermind_obs.errors import NothingSelectedError, ObsError
 from ledgermind_obs.events import Event
 from ledgermind_obs.freshness import UNMEASURED, FreshnessReport, State
 from ledgermind_obs.gate import Policy, Verdict, judge
 from ledgermind_obs.lock import locked
 from ledgermind_obs.measurement import measure
+from ledgermind_obs.upstream import Upstream
 
 FORMATS = click.Choice(["table", "json"])
 
@@ -48,6 +50,7 @@ def freshness() -> None:
 @freshness.command(cls=SelectCommand)
 @dbt_options
 @sink_options
+@exposure_option
 @option("--dry-run", is_flag=True, help="Print the metrics on stdout and send nothing.")
 @option("--fail-on", type=click.Choice(list(_FAIL_ON)), help="Exit 1 if a source is that bad.")
 @option("--format", "output", type=FORMATS, help="What to print.  [default: table on a terminal]")
@@ -57,6 +60,7 @@ def push(
     sink: Sink,
     select: tuple[str, ...],
     exclude: tuple[str, ...],
+    above: Above | None,
     dry_run: bool,
     fail_on: str | None,
     output: str | None,
@@ -69,6 +73,8 @@ def push(
     """
     with locked(dbt.project.private_target_path, lock_timeout):
         with _failure_is_told(sink, dry_run=dry_run):
+            if above:
+                select = _selectors(dbt, above)
             report = _measure(dbt, select, exclude, quiet=output == "json")
         if dry_run:
             click.echo(metrics.exposition(metrics.report_series(report)), nl=False)
@@ -80,6 +86,7 @@ def push(
 
 @freshness.command(cls=SelectCommand)
 @dbt_options
+@gate_options
 @option("--max-age", type=Duration(), help="Block what is older, whatever dbt's limits say.")
 @option(
     "--fail-on",
@@ -98,6 +105,7 @@ def check(
     dbt: Dbt,
     select: tuple[str, ...],
     exclude: tuple[str, ...],
+    gate: Gate | None,
     max_age: float | None,
     fail_on: str,
     output: str,
@@ -108,12 +116,37 @@ def check(
 
     Exit code 0 lets it run, 1 stops it. What cannot be measured stops it too.
     """
-    with _shut_without_a_report(output), locked(dbt.project.private_target_path, lock_timeout):
-        report = _measure(dbt, select, exclude, quiet=output == "json")
-    verdict = judge(report, _policy(max_age, fail_on, allow), datetime.now(UTC))
-    _show_verdict(report, verdict, output)
+    policy, quiet = _policy(max_age, fail_on, allow), output == "json"
+    with _failure_blocks(output):
+        if gate:
+            upstream, report, verdict = decide(
+                dbt,
+                gate,
+                policy,
+                lambda chosen: _measure(dbt, chosen, (), quiet=quiet),
+                lock_timeout,
+            )
+            _show_exposure_verdict(upstream, report, verdict, output)
+        else:
+            with locked(dbt.project.private_target_path, lock_timeout):
+                report = _measure(dbt, select, exclude, quiet=quiet)
+            verdict = judge(report, policy, datetime.now(UTC))
+            _show_verdict(report, verdict, output)
     if not verdict.lets_through:
         sys.exit(1)
+
+
+def _selectors(dbt: Dbt, above: Above) -> tuple[str, ...]:
+    """Return the selection of the measured sources above an exposure, of which there is one."""
+    upstream = upstream_now(dbt, above)
+    if not upstream.selectors:
+        raise NothingSelectedError(
+            f"nothing to measure: no source above {above.exposure} has freshness",
+            f"see what is above it: obs lineage check {above.exposure}",
+        )
+    for spot in upstream.blind_spots:
+        warn(f"{upstream.lineage.label(spot.node)} {spot.reason}, and is not measured")
+    return tuple(upstream.selectors)
 
 
 def _measure(
@@ -135,19 +168,6 @@ def _progress(*, show: bool) -> Iterator[Callable[[Event], None]]:
 
     with progress("dbt source freshness") as on_event:
         yield on_event
-
-
-@contextmanager
-def _shut_without_a_report(output: str) -> Iterator[None]:
-    """Say the verdict also where there is nothing to judge, before the error goes its way."""
-    try:
-        yield
-    except ObsError:
-        if output == "table":
-            from ledgermind_obs.cli.show import show_verdict
-
-            show_verdict("DO NOT RUN ML TRAINING: nothing could be measured", good=False)
-        raise
 
 
 @contextmanager
@@ -204,6 +224,32 @@ def _policy(max_age: float | None, fail_on: str, allow: dict[str, bool]) -> Poli
     return Policy(
         fail_on_warn=fail_on == "warn", allowed=frozenset(allowed), max_age_seconds=max_age
     )
+
+
+@contextmanager
+def _failure_blocks(output: str) -> Iterator[None]:
+    """Let the verdict be heard where there is nothing to judge by, before the error is."""
+    try:
+        yield
+    except ObsError as error:
+        from ledgermind_obs.cli.verdict import BLOCKED, failure_document
+
+        if output == "json":
+            click.echo(to_json(failure_document(error)))
+        else:
+            click.secho(f"{BLOCKED}: there is nothing to judge by", bold=True, fg="red")
+        raise
+
+
+def _show_exposure_verdict(
+    upstream: Upstream, report: FreshnessReport, verdict: Verdict, output: str
+) -> None:
+    from ledgermind_obs.cli.verdict import exposure_document, show_exposure_verdict
+
+    if output == "json":
+        click.echo(to_json(exposure_document(upstream, report, verdict)))
+    else:
+        show_exposure_verdict(upstream, verdict)
 
 
 def _show_verdict(report: FreshnessReport, verdict: Verdict, output: str) -> None:

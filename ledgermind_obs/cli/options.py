@@ -90,12 +90,12 @@ def option(*names: str, env: str | None = None, **settings: Any) -> Decorator:
     return click.option(*names, envvar=variable, show_envvar=True, **settings)
 
 
-def _in_order(*decorators: Decorator) -> Decorator:
+def in_order(*decorators: Decorator) -> Decorator:
     """Return the decorators as one; the help text lists them in this order."""
     return lambda command: functools.reduce(lambda f, add: add(f), reversed(decorators), command)
 
 
-_dbt_options = _in_order(
+_dbt_options = in_order(
     option(
         "--project-dir",
         env="DBT_PROJECT_DIR",
@@ -163,7 +163,7 @@ def lock_timeout_option(default: str) -> Decorator:
     )
 
 
-_sink_options = _in_order(
+_sink_options = in_order(
     option(
         "--pushgateway",
         env="PUSHGATEWAY_URL",
@@ -250,8 +250,8 @@ def _labels(project: Project, others: tuple[tuple[str, str], ...]) -> Mapping[st
 def _authorization(
     username: str | None, password_file: Path | None, token_file: Path | None
 ) -> str:
-    token = _secret("OBS_PUSHGATEWAY_TOKEN", token_file)
-    password = _secret("OBS_PUSHGATEWAY_PASSWORD", password_file)
+    token = secret("OBS_PUSHGATEWAY_TOKEN", token_file)
+    password = secret("OBS_PUSHGATEWAY_PASSWORD", password_file)
     if token and username:
         raise ConfigurationError("give the Pushgateway a username with a password, or a token")
     if username:
@@ -259,7 +259,7 @@ def _authorization(
     return bearer_auth(token) if token else ""
 
 
-def _secret(variable: str, path: Path | None) -> str:
+def secret(variable: str, path: Path | None) -> str:
     """Return a secret from its file or its environment variable, never from a flag's value."""
     if path is None:
         return os.environ.get(variable, "")

@@ -1,0 +1,107 @@
+"""The gate's verdict on an exposure, as people and programs read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from ledgermind_obs.ages import format_age
+from ledgermind_obs.cli.document import verdict_document
+from ledgermind_obs.freshness import FreshnessReport
+from ledgermind_obs.gate import Judgement, Verdict, next_steps
+from ledgermind_obs.lineage import advice
+from ledgermind_obs.upstream import Upstream
+
+BLOCKED = "DO NOT RUN ML TRAINING"
+OPEN = "ML training may run"
+
+
+def sentence(upstream: Upstream, verdict: Verdict) -> str:
+    """Return the one sentence that decides."""
+    name, judged = upstream.exposure.name, len(verdict.judgements)
+    above = f"{_count(judged, 'source')} above {name}"
+    if verdict.lets_through:
+        warned = f", {len(verdict.warnings)} with a warning" if verdict.warnings else ""
+        return f"{OPEN}: {above} measured{warned}"
+    reasons = []
+    if verdict.blockers:
+        reasons.append(f"{len(verdict.blockers)} of {above} too old or unknown")
+    if verdict.blind:
+        reasons.append(f"{_count(len(verdict.blind), 'blind spot')} above {name}")
+    return f"{BLOCKED}: {' and '.join(reasons) or f'nothing above {name} can be measured'}"
+
+
+def show_exposure_verdict(upstream: Upstream, verdict: Verdict) -> None:
+    """Print the sentence, then each blocker with its path and what to do, then the warnings."""
+    colour = "green" if verdict.lets_through else "red"
+    click.secho(sentence(upstream, verdict), bold=True, fg=colour)
+    for judgement in verdict.blockers:
+        _show(upstream, judgement.source.unique_id, _facts(judgement), next_steps(judgement.state))
+    for spot in verdict.blind:
+        _show(upstream, spot.node, [spot.reason], advice(spot.kind))
+    for judgement in verdict.warnings:
+        _show(upstream, judgement.source.unique_id, _facts(judgement), next_steps(judgement.state))
+    if not verdict.lets_through:
+        click.echo(f"\n{_whom_to_ask(upstream)}")
+
+
+def exposure_document(
+    upstream: Upstream, report: FreshnessReport, verdict: Verdict
+) -> dict[str, Any]:
+    """Return the verdict with the exposure, every source's path, and the blind spots."""
+    document = verdict_document(report, verdict)
+    exposure = upstream.exposure
+    for source in document["sources"]:
+        source["path"] = upstream.path(source["unique_id"])
+    blind = [
+        {
+            "unique_id": spot.node,
+            "kind": spot.kind,
+            "reason": spot.reason,
+            "path": upstream.path(spot.node),
+            "next_step": advice(spot.kind),
+        }
+        for spot in verdict.blind
+    ]
+    described = {
+        "unique_id": upstream.uid,
+        "name": exposure.name,
+        "owner": str(exposure.owner or ""),
+        "url": exposure.url or "",
+    }
+    said = {"sentence": sentence(upstream, verdict), "exposure": described, "blind_spots": blind}
+    return {**document, **said}
+
+
+def failure_document(error: Exception) -> dict[str, Any]:
+    """Return the verdict where there is no evidence to judge by."""
+    return {"verdict": "block", "sentence": f"{BLOCKED}: {error}", "error": str(error)}
+
+
+def _show(upstream: Upstream, uid: str, facts: Iterable[str], next_step: str) -> None:
+    click.echo()
+    click.echo("  ".join([click.style(upstream.lineage.label(uid), bold=True), *facts]))
+    click.echo(f"  {' → '.join(upstream.path(uid))}")
+    click.echo(f"  next: {next_step}")
+
+
+def _facts(judgement: Judgement) -> list[str]:
+    age = judgement.age_seconds
+    facts = [judgement.state.label]
+    facts += [format_age(age)] if age is not None else []
+    if judgement.limit_seconds is not None:
+        facts.append(f"limit {format_age(judgement.limit_seconds)} ({judgement.limit})")
+    facts += [judgement.source.message] if judgement.source.message else []
+    return facts
+
+
+def _whom_to_ask(upstream: Upstream) -> str:
+    exposure = upstream.exposure
+    owner = str(exposure.owner or "") or "nobody"
+    return f"{exposure.name} is owned by {owner}" + (f"  {exposure.url}" if exposure.url else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
