@@ -124,7 +124,7 @@ def _loaded_at(value: object) -> datetime:
         return _NEVER
     if not isinstance(value, datetime):
         raise TypeError(
-            f"expected a timestamp and received a {type(value).__name__}; "
+            f"expected a timestamp and received a value of type {type(value).__name__!r}; "
             "cast loaded_at_field to timestamp"
         )
     return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
