@@ -43,6 +43,8 @@ for number in range(int(sys.argv[1])):
 LEAST = "import click, psycopg2, prometheus_client"
 # How many times faster than dbt the issue asks for.
 FASTER = {4: 12.0, 1_000: 75.0}
+# With few sources the imports are most of the time; the floor has next to none.
+MANY, FLOOR_LIMIT, UNLIMITED = 1_000, 1.5, 99
 
 
 @click.command()
@@ -130,12 +132,14 @@ def _verdicts(
     dbt = f"{median_seconds(slow):.2f} s / {seconds:.3f} s: {faster:.0f} times faster"
     floor = f"{seconds:.3f} s / {median_seconds(floors):.3f} s"
     least = f"{seconds:.3f} s / {median_seconds(leasts):.3f} s"
-    limit = 1 / FASTER[count] if count in FASTER else 1.0
-    floor_limit = 1.5 if count >= min(FASTER[1_000], count) and count >= 1_000 else 99
+    limit = 1 / FASTER.get(count, 1.0)
+    floor_limit = FLOOR_LIMIT if count >= MANY else UNLIMITED
     return [
         report(f"{count:,} sources: push / dbt source freshness", 1 / faster, limit, dbt),
         report(f"{count:,} sources: push / floor", median_ratio(ours, floors), floor_limit, floor),
-        report(f"{count:,} sources: push / least imports", median_ratio(ours, leasts), 99, least),
+        report(
+            f"{count:,} sources: push / least imports", median_ratio(ours, leasts), UNLIMITED, least
+        ),
         report(f"{count:,} sources: memory, MiB", max(r.peak_mib for r in ours), 80, "its peak"),
     ]
 
