@@ -13,29 +13,29 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-26s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: set-up
-set-up: ## make the environment in .venv/ (a matter of milliseconds when nothing changed)
+set-up: ## make the environment in .venv/
 	@sh demo/venv.sh
 
 ##  ---  the job
 
 .PHONY: demo
-demo: $(VENV) ## the main job, live: PostgreSQL, dbt, a push, and what the Pushgateway then serves
+demo: $(VENV) ## the main job, live, on real services
 	@$(PYTHON) -m demo
 
 .PHONY: freshness-push
-freshness-push: $(VENV) ## measure warehouse/ and push to $PUSHGATEWAY_URL
+freshness-push: $(VENV) ## measure warehouse/, push to $PUSHGATEWAY_URL
 	@$(OBS) freshness push --project-dir warehouse
 
 .PHONY: dbt-freshness
-dbt-freshness: $(VENV) ## measure warehouse/ and print the result, as a gate: exit 1 on stale data
-	@$(OBS) freshness check --project-dir warehouse
+dbt-freshness: $(VENV) ## how fresh warehouse/'s sources are
+	@$(OBS) freshness report --project-dir warehouse
 
 .PHONY: dbt-docs
-dbt-docs: $(VENV) ## generate dbt's documentation of warehouse/, with the lineage of the exposures
+dbt-docs: $(VENV) ## dbt's documentation, with the lineage
 	@cd warehouse && DBT_SEND_ANONYMOUS_USAGE_STATS=false ../$(DBT) docs generate --profiles-dir .
 
 .PHONY: demo-data
-demo-data: $(VENV) ## fill the seven source tables of $PGDATABASE with demo data
+demo-data: $(VENV) ## fill the source tables of $PGDATABASE
 	@$(PYTHON) -m demo.data
 
 ##  ---  the project
@@ -48,14 +48,14 @@ check: $(VENV) ## lint, types and unit tests: seconds
 	@$(PYTHON) -m pytest -q tests/unit
 
 .PHONY: test
-test: $(VENV) ## everything: lint, types, unit tests, and integration tests on real services
+test: $(VENV) ## every test, on real services
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@$(PYTHON) -m pytest
 
 .PHONY: bench
-bench: $(VENV) ## the benchmarks: ratios measured in one run
+bench: $(VENV) ## what obs costs, as ratios of one run
 	@$(PYTHON) -m bench.exposition
 	@$(PYTHON) -m bench.push
 

@@ -15,6 +15,8 @@ import msgspec
 
 TAIL_LINES = 20
 
+_LOUD = frozenset({"warn", "error"})
+
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR_HEADER = re.compile(r"^\w[\w ]* Error in [\w ]+ \S+(?: \(.*\))?$")
 _POSITION = re.compile(r"^(?:LINE \d+:|\^|compiled (?:code|sql) at )", re.IGNORECASE)
@@ -47,6 +49,7 @@ class EventInfo(msgspec.Struct, frozen=True):
 
     name: str = ""
     msg: str = ""
+    level: str = ""
     invocation_id: str = ""
 
 
@@ -91,19 +94,21 @@ class RunLog:
         try:
             info, data = _split(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._keep_plain(line)
+            self._keep(line.decode("utf-8", "replace"))
             return None
         self.invocation_id = self.invocation_id or info.invocation_id
         if data is None:
+            if info.level in _LOUD:
+                self._keep(info.msg)
             return None
         event = Event(info, data)
         _HANDLERS[info.name](self, event)
         return event
 
-    def _keep_plain(self, line: bytes) -> None:
-        text = _COLOUR.sub("", line.decode("utf-8", "replace")).strip()
-        if text:
-            self.tail.append(text)
+    def _keep(self, text: str) -> None:
+        lines = _COLOUR.sub("", text).strip().splitlines()
+        if lines:
+            self.tail.append(lines[0])
 
     def _version(self, event: Event) -> None:
         self.dbt_version = event.data.version.lstrip("=")

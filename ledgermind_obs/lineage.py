@@ -142,17 +142,11 @@ _ADVICE = {
     Blindness.NO_SOURCE: "declare the tables its models read as sources, read by source('…', '…')",
     Blindness.MISSING: "repair the ref() or source() that names it, then run dbt parse",
     Blindness.DISABLED: "enable it, or take it out of what depends on it",
-    Blindness.SEED: "know that nothing tells its age, then name it with --allow-seed",
-    Blindness.OTHER_PROJECT: "run the gate in that project too, then name it with --allow-unseen",
-    Blindness.UNSEEN: (
-        "let it read its tables by source('…', '…') or ref('…'), or name it with --allow-unseen"
-    ),
-    Blindness.NO_FRESHNESS: (
-        "give it freshness and a loaded_at_field, or name it with --allow-no-freshness"
-    ),
-    Blindness.UNMEASURABLE: (
-        "give it a loaded_at_field or loaded_at_query, or name it with --allow-no-freshness"
-    ),
+    Blindness.SEED: "see who changed the seed's file last",
+    Blindness.OTHER_PROJECT: "run the gate in that project too",
+    Blindness.UNSEEN: "let it read its tables by source('…', '…') or ref('…')",
+    Blindness.NO_FRESHNESS: "give it freshness and a loaded_at_field",
+    Blindness.UNMEASURABLE: "give it a loaded_at_field or a loaded_at_query",
 }
 
 

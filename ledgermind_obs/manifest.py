@@ -6,8 +6,10 @@ ignored: the schema stayed at v12 from dbt 1.8 on while its contents changed bet
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -165,7 +167,7 @@ class Node(msgspec.Struct, frozen=True, gc=False):
     config: Config | None = None
     depends_on: DependsOn | None = None
     attached_node: str | None = None
-    version: str | float | None = None
+    version: str | int | float | None = None
     tags: str | list[str] | None = None
 
     @property
@@ -191,7 +193,7 @@ class Ref(msgspec.Struct, frozen=True, gc=False):
 
     name: str = ""
     package: str | None = None
-    version: str | float | None = None
+    version: str | int | float | None = None
 
 
 class Exposure(Node, frozen=True, gc=False):
@@ -293,6 +295,19 @@ def _listed(value: str | list[str] | None) -> list[str]:
 
 def _decode(content: bytes, name: str, kind: type[_M]) -> _M:
     try:
-        return msgspec.json.decode(content, type=kind)
+        with _collector_paused():
+            return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{name} cannot be read: {error}") from error
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the garbage collector from looking for cycles, which JSON has none of, as it grows."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

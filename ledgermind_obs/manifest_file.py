@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -61,6 +62,7 @@ def open_manifest(
             f"cannot read {path}: {error.strerror}", "write it with: dbt parse"
         ) from error
     opened = ManifestFile(path, read(content, str(path)))
+    gc.freeze()  # it stays until the process ends: the collector need not look at it again
     if project_dir is None:
         return opened
     changed = _changed_since(opened.written_at.timestamp(), project_dir)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ledgermind_obs import __version__
 from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, SourceKey, State
+from ledgermind_obs.manifest import Source
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,12 @@ class Series(NamedTuple):
         if self.metric.labels[:3] != SOURCE_LABELS:
             return None
         return SourceKey(*self.label_values[:3])
+
+
+def source_labels(source: Source) -> dict[str, str]:
+    """Return the labels that the series of a source in the manifest carry."""
+    labels = (source.package_name, source.source_name, source.name)
+    return dict(zip(SOURCE_LABELS, labels, strict=True))
 
 
 def report_series(report: FreshnessReport) -> Iterator[Series]:

@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.message import Message
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from ledgermind_obs import __version__
@@ -46,6 +47,19 @@ class Response:
     def words(self) -> str:
         """The body on one line, shortened for a message."""
         return " ".join(self.body.decode("utf-8", "replace").split())[:500]
+
+    @property
+    def retry_after(self) -> float:
+        """The seconds that ``Retry-After`` asks for, as a number or as a date; 0 without it."""
+        text = self.headers.get("Retry-After", "")
+        try:
+            return max(0.0, float(text))
+        except ValueError:
+            pass
+        try:
+            return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        except ValueError:
+            return 0.0
 
     @property
     def is_html(self) -> bool:
@@ -114,6 +128,13 @@ class Endpoint:
         base = f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
         return cls(base, authorization, tls, timeout)
 
+    @property
+    def exposes_credentials(self) -> bool:
+        """Whether credentials would cross a network that others can read."""
+        host = urllib.parse.urlsplit(self.url).hostname or ""
+        local = host in {"localhost", "::1"} or host.startswith("127.")
+        return self.url.startswith("http:") and bool(self.authorization) and not local
+
     def request(
         self, method: str, path: str, body: bytes | None = None, content_type: str = ""
     ) -> Response:
@@ -127,9 +148,12 @@ class Endpoint:
             outcome = self._attempt(request, deadline)
             if isinstance(outcome, Response) and outcome.status not in self.retried:
                 return self._checked(outcome)
-            if pause is None or time.monotonic() + pause >= deadline:
+            if pause is None:
                 break
-            time.sleep(pause)
+            asked = outcome.retry_after if isinstance(outcome, Response) else 0.0
+            if time.monotonic() + max(pause, asked) >= deadline:
+                break
+            time.sleep(max(pause, asked))
         if isinstance(outcome, Response):
             return outcome
         raise self._unreachable(outcome)

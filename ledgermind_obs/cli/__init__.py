@@ -18,6 +18,9 @@ INTERNAL_ERROR = 70
 # Loaded when they are called: `obs --help` must not pay for what it does not use.
 _COMMANDS = {
     "freshness": ("ledgermind_obs.cli.freshness", "Measure how fresh the sources are."),
+    "lineage": ("ledgermind_obs.cli.lineage", "Say which data an exposure stands on."),
+    "dashboard": ("ledgermind_obs.cli.dashboard", "Check Grafana dashboards, and import them."),
+    "rules": ("ledgermind_obs.cli.rules", "Check the alert rules."),
 }
 
 

@@ -15,7 +15,12 @@ from ledgermind_obs import metrics
 from ledgermind_obs.ages import format_age
 from ledgermind_obs.cli import explain as explain_failure
 from ledgermind_obs.cli import warn
-from ledgermind_obs.cli.document import pushed_document, to_json, verdict_document
+from ledgermind_obs.cli.document import (
+    pushed_document,
+    report_document,
+    to_json,
+    verdict_document,
+)
 from ledgermind_obs.cli.gate import Above, Gate, decide, exposure_option, gate_options, upstream_now
 from ledgermind_obs.cli.options import (
     Duration,
@@ -35,8 +40,10 @@ from ledgermind_obs.gate import Policy, Verdict, judge
 from ledgermind_obs.lock import locked
 from ledgermind_obs.measurement import Engine, measure
 from ledgermind_obs.upstream import Upstream
+from ledgermind_obs.written import as_html, as_markdown, of_project
 
 FORMATS = click.Choice(["table", "json"])
+REPORTS = click.Choice(["text", "markdown", "html", "json"])
 
 _FAIL_ON = {
     "warn": frozenset(State) - {State.PASS},
@@ -125,7 +132,7 @@ def check(
     """
     policy, quiet = _policy(max_age, fail_on, allow), output == "json"
     engine = _explaining(engine) if explain else engine
-    with _failure_blocks(output):
+    with _shut_without_a_report(output):
         if gate:
             upstream, report, verdict = decide(
                 dbt,
@@ -147,6 +154,42 @@ def check(
         show_scans(report.scans)
     if not verdict.lets_through:
         sys.exit(1)
+
+
+@freshness.command(cls=SelectCommand)
+@dbt_options
+@exposure_option
+@option("--format", "output", type=REPORTS, default="text", help="What to write.")
+@lock_timeout_option("1m")
+def report(
+    dbt: Dbt,
+    engine: Engine,
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    above: Above | None,
+    output: str,
+    lock_timeout: float,
+) -> None:
+    """Measure with dbt, then write a report: for a mail, a chat, a program.
+
+    Exit code 0 means that there is a report, whatever it says.
+    """
+    with locked(dbt.project.private_target_path, lock_timeout):
+        if above:
+            select = _selectors(dbt, above)
+        measured = _measure(engine, select, exclude, quiet=output == "json")
+    _write_report(measured, output)
+
+
+def _write_report(measured: FreshnessReport, output: str) -> None:
+    if output == "json":
+        click.echo(to_json(report_document(measured)))
+    elif output == "text":
+        from ledgermind_obs.cli.show import show_report
+
+        show_report(measured)
+    else:
+        click.echo(as_markdown(measured) if output == "markdown" else as_html(measured))
 
 
 def _explaining(engine: Engine) -> Engine:
@@ -187,6 +230,23 @@ def _progress(*, show: bool) -> Iterator[Callable[[Event], None]]:
 
     with progress("source freshness") as on_event:
         yield on_event
+
+
+@contextmanager
+def _shut_without_a_report(output: str) -> Iterator[None]:
+    """Say the verdict also where there is nothing to judge, before the error goes its way."""
+    try:
+        yield
+    except ObsError as error:
+        if output == "table":
+            from ledgermind_obs.cli.show import show_verdict
+
+            show_verdict("DO NOT RUN ML TRAINING: nothing could be measured", good=False)
+        else:
+            from ledgermind_obs.cli.verdict import failure_document
+
+            click.echo(to_json(failure_document(error)))
+        raise
 
 
 @contextmanager
@@ -245,21 +305,6 @@ def _policy(max_age: float | None, fail_on: str, allow: dict[str, bool]) -> Poli
     )
 
 
-@contextmanager
-def _failure_blocks(output: str) -> Iterator[None]:
-    """Let the verdict be heard where there is nothing to judge by, before the error is."""
-    try:
-        yield
-    except ObsError as error:
-        from ledgermind_obs.cli.verdict import BLOCKED, failure_document
-
-        if output == "json":
-            click.echo(to_json(failure_document(error)))
-        else:
-            click.secho(f"{BLOCKED}: there is nothing to judge by", bold=True, fg="red")
-        raise
-
-
 def _show_exposure_verdict(
     upstream: Upstream, report: FreshnessReport, verdict: Verdict, output: str
 ) -> None:
@@ -275,7 +320,7 @@ def _show_verdict(report: FreshnessReport, verdict: Verdict, output: str) -> Non
     if output == "json":
         click.echo(to_json(verdict_document(report, verdict)))
         return
-    from ledgermind_obs.cli.show import of_project, show_judgements, show_verdict
+    from ledgermind_obs.cli.show import show_judgements, show_verdict
 
     blockers, warnings = verdict.blockers, verdict.warnings
     if blockers:

@@ -14,14 +14,14 @@ import click
 from ledgermind_obs.ages import format_age
 from ledgermind_obs.cli.manifest import ManifestChoice, current_manifest, manifest_options
 from ledgermind_obs.cli.options import Command, Duration, Label, in_order, option, secret
+from ledgermind_obs.cli.surroundings import open_artifact
 from ledgermind_obs.dbt import Dbt, parse
-from ledgermind_obs.errors import ArtifactError, ConfigurationError
+from ledgermind_obs.errors import ArtifactError
 from ledgermind_obs.freshness import (
     Artifact,
     FreshnessReport,
     generated_at,
     narrowed,
-    read_artifact,
     report_of_artifact,
 )
 from ledgermind_obs.gate import Policy, Verdict, judge, judge_upstream
@@ -282,20 +282,6 @@ def _known(dbt: Dbt, gate: Gate, upstream: Upstream) -> FreshnessReport:
     artifact = open_artifact(gate.artifact)
     _check_age(artifact, gate, now)
     return report_of_artifact(artifact, manifest, wanted, target=target, name=str(gate.artifact))
-
-
-def open_artifact(path: Path) -> Artifact:
-    """Return the freshness artifact at ``path``.
-
-    Raises ConfigurationError where it cannot be read, ArtifactError where it cannot be used.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}", "write it with: dbt source freshness"
-        ) from error
-    return read_artifact(content, str(path))
 
 
 def _check_age(artifact: Artifact, gate: Gate, now: datetime) -> None:

@@ -9,18 +9,16 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ledgermind_obs.ages import parse_age
-from ledgermind_obs.dbt import Dbt
-from ledgermind_obs.direct import Postgres
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.project import Project, open_project
-from ledgermind_obs.pushgateway import Pushgateway, check_grouping_key
-from ledgermind_obs.textfile import Textfile
-from ledgermind_obs.transport import Endpoint, Tls, basic_auth, bearer_auth
+
+if TYPE_CHECKING:  # a command that neither runs dbt nor pushes does not pay for either
+    from ledgermind_obs.dbt import Dbt
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -96,7 +94,7 @@ def in_order(*decorators: Decorator) -> Decorator:
     return lambda command: functools.reduce(lambda f, add: add(f), reversed(decorators), command)
 
 
-_dbt_options = in_order(
+project_options = in_order(
     option(
         "--project-dir",
         env="DBT_PROJECT_DIR",
@@ -111,9 +109,6 @@ _dbt_options = in_order(
     ),
     option("--profile", env="DBT_PROFILE", help="The profile to use."),
     option("--target", "-t", env="DBT_TARGET", help="The target of the profile."),
-    option("--select", "-s", multiple=True, help="Only these sources, in dbt's syntax."),
-    option("--exclude", multiple=True, help="Without these sources, in dbt's syntax."),
-    option("--threads", type=click.IntRange(min=1), help="How many queries dbt runs at once."),
     option("--vars", "project_vars", help="Variables of the project, as a YAML mapping."),
     option(
         "--target-path",
@@ -121,6 +116,14 @@ _dbt_options = in_order(
         type=_DIRECTORY,
         help="dbt's files go below it, in obs/.  [default: target in the project]",
     ),
+    option("--dbt", "executable", env="OBS_DBT", help="The dbt to run.  [default: dbt on PATH]"),
+    option("--timeout", type=Duration(), default="10m", help="When to end a run that hangs."),
+)
+_dbt_options = in_order(
+    project_options,
+    option("--select", "-s", multiple=True, help="Only these sources, in dbt's syntax."),
+    option("--exclude", multiple=True, help="Without these sources, in dbt's syntax."),
+    option("--threads", type=click.IntRange(min=1), help="How many queries run at once."),
     option(
         "--engine",
         type=click.Choice(["dbt", "postgres"]),
@@ -137,10 +140,6 @@ _dbt_options = in_order(
         "--allow-stale-manifest",
         is_flag=True,
         help="Ask by a manifest older than the project's files.  [--engine postgres]",
-    ),
-    option("--dbt", "executable", env="OBS_DBT", help="The dbt to run.  [default: dbt on PATH]"),
-    option(
-        "--timeout", type=Duration(), default="10m", help="When to end a measurement that hangs."
     ),
 )
 
@@ -167,6 +166,9 @@ def dbt_options(command: Command) -> Command:
         allow_stale_manifest: bool,
         **others: Any,
     ) -> Any:
+        from ledgermind_obs.dbt import Dbt
+        from ledgermind_obs.direct import Postgres
+
         project = open_project(
             project_dir,
             profiles_dir=profiles_dir,
@@ -260,6 +262,10 @@ def sink_options(command: Command) -> Command:
         pushgateway_key_file: Path | None,
         **others: Any,
     ) -> Any:
+        from ledgermind_obs.pushgateway import Pushgateway
+        from ledgermind_obs.textfile import Textfile
+        from ledgermind_obs.transport import Endpoint, Tls
+
         labels = _labels(dbt.project, grouping_key)
         if textfile:
             return command(dbt=dbt, sink=Textfile(textfile, labels), **others)
@@ -277,6 +283,8 @@ def sink_options(command: Command) -> Command:
 
 
 def _labels(project: Project, others: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    from ledgermind_obs.pushgateway import check_grouping_key
+
     labels = {"project": project.name, "target": project.target, **dict(others)}
     check_grouping_key(labels)
     return labels
@@ -285,6 +293,8 @@ def _labels(project: Project, others: tuple[tuple[str, str], ...]) -> Mapping[st
 def _authorization(
     username: str | None, password_file: Path | None, token_file: Path | None
 ) -> str:
+    from ledgermind_obs.transport import basic_auth, bearer_auth
+
     token = secret("OBS_PUSHGATEWAY_TOKEN", token_file)
     password = secret("OBS_PUSHGATEWAY_PASSWORD", password_file)
     if token and username:

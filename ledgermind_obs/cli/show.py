@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -15,8 +14,9 @@ from rich.text import Text
 
 from ledgermind_obs.ages import format_age
 from ledgermind_obs.events import Event
-from ledgermind_obs.freshness import FreshnessReport, Scan, SourceFreshness, State
+from ledgermind_obs.freshness import FreshnessReport, Scan, State
 from ledgermind_obs.gate import Judgement, next_steps
+from ledgermind_obs.written import age_of, by_severity, explanation, summary
 
 UNBOUNDED_COLUMNS = 10_000
 
@@ -29,14 +29,14 @@ _COLOURS = {
     State.MISSING: "red",
     State.QUERY_ERROR: "red",
 }
-_SEVERITY = {state: rank for rank, state in enumerate(_COLOURS)}
 
 
 def show_report(report: FreshnessReport) -> None:
     """Print one line a source, the worst last, and a summary."""
     table = _grid()
-    for source in sorted(report.sources, key=lambda s: (_SEVERITY[s.state], s.name)):
-        table.add_row(source.name, *_state_and_age(source.state, source.age_seconds), _why(source))
+    for source in by_severity(report):
+        state = _state_and_age(source.state, source.age_seconds)
+        table.add_row(source.name, *state, explanation(source))
     _print(table)
     click.echo(f"\n{summary(report)}")
     if report.declared_at:
@@ -55,20 +55,6 @@ def show_scans(scans: Sequence[Scan]) -> None:
         rows, seconds = f"{found.rows:,} rows", f"{found.seconds:.1f} s"
         table.add_row(found.name, Text(rows, justify="right"), seconds, found.advice)
     _print(table)
-
-
-def summary(report: FreshnessReport) -> str:
-    """Return one sentence: how many sources, of what, how long it took, how many in each state."""
-    counts = Counter(source.state for source in report.sources)
-    states = ", ".join(f"{counts[state]} {state.label}" for state in _COLOURS if counts[state])
-    return f"{of_project(report)} in {report.duration_seconds:.1f} s: {states}"
-
-
-def of_project(report: FreshnessReport) -> str:
-    """Return ``3 sources of ledgermind (target prod)``."""
-    count = len(report.sources)
-    noun = "source" if count == 1 else "sources"
-    return f"{count} {noun} of {report.project} (target {report.target})"
 
 
 def show_judgements(judgements: list[Judgement]) -> None:
@@ -125,21 +111,14 @@ def _print(table: Table) -> None:
 
 
 def _state_and_age(state: State, age: float | None) -> tuple[Text, str]:
-    return Text(state.label, style=_COLOURS[state]), "–" if age is None else format_age(age)
-
-
-def _why(source: SourceFreshness) -> str:
-    if source.message:
-        return source.message
-    limits = (("warn", source.warn_after_seconds), ("error", source.error_after_seconds))
-    return "  ".join(f"{name} {format_age(limit)}" for name, limit in limits if limit is not None)
+    return Text(state.label, style=_COLOURS[state]), age_of(age)
 
 
 def _limit(judgement: Judgement) -> str:
     if judgement.source.message:
         return judgement.source.message
     if judgement.limit_seconds is None:
-        return _why(judgement.source)
+        return explanation(judgement.source)
     return f"limit {format_age(judgement.limit_seconds)} ({judgement.limit})"
 
 

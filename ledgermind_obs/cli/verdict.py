@@ -11,8 +11,17 @@ from ledgermind_obs.ages import format_age
 from ledgermind_obs.cli.document import verdict_document
 from ledgermind_obs.freshness import FreshnessReport
 from ledgermind_obs.gate import Judgement, Verdict, next_steps
-from ledgermind_obs.lineage import advice
+from ledgermind_obs.lineage import Blindness, BlindSpot, advice
 from ledgermind_obs.upstream import Upstream
+
+# The kinds of blind spots that may be let through by name, and the flag for it.
+TOLERATED_BY = {
+    Blindness.NO_FRESHNESS: "--allow-no-freshness",
+    Blindness.UNMEASURABLE: "--allow-no-freshness",
+    Blindness.SEED: "--allow-seed",
+    Blindness.UNSEEN: "--allow-unseen",
+    Blindness.OTHER_PROJECT: "--allow-unseen",
+}
 
 BLOCKED = "DO NOT RUN ML TRAINING"
 OPEN = "ML training may run"
@@ -40,7 +49,7 @@ def show_exposure_verdict(upstream: Upstream, verdict: Verdict) -> None:
     for judgement in verdict.blockers:
         _show(upstream, judgement.source.unique_id, _facts(judgement), next_steps(judgement.state))
     for spot in verdict.blind:
-        _show(upstream, spot.node, [spot.reason], advice(spot.kind))
+        _show(upstream, spot.node, [spot.reason], _mending(upstream, spot))
     for judgement in verdict.warnings:
         _show(upstream, judgement.source.unique_id, _facts(judgement), next_steps(judgement.state))
     if not verdict.lets_through:
@@ -61,7 +70,7 @@ def exposure_document(
             "kind": spot.kind,
             "reason": spot.reason,
             "path": upstream.path(spot.node),
-            "next_step": advice(spot.kind),
+            "next_step": _mending(upstream, spot),
         }
         for spot in verdict.blind
     ]
@@ -85,6 +94,12 @@ def _show(upstream: Upstream, uid: str, facts: Iterable[str], next_step: str) ->
     click.echo("  ".join([click.style(upstream.lineage.label(uid), bold=True), *facts]))
     click.echo(f"  {' → '.join(upstream.path(uid))}")
     click.echo(f"  next: {next_step}")
+
+
+def _mending(upstream: Upstream, spot: BlindSpot) -> str:
+    flag = TOLERATED_BY.get(spot.kind)
+    name = upstream.lineage.label(spot.node)
+    return advice(spot.kind) + (f", or let it through: {flag} {name}" if flag else "")
 
 
 def _facts(judgement: Judgement) -> list[str]:

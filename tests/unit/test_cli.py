@@ -287,6 +287,21 @@ def test_select_takes_several_values_as_dbts_does(obs: Obs, fresh: Path) -> None
     assert "--select source:a tag:b c --exclude d e" in (fresh / "argv").read_text()
 
 
+def test_a_part_of_the_selection_that_matches_nothing_is_told(obs: Obs, fresh: Path) -> None:
+    unmatched = scenario("1.11", "nothing_selected") / "events.jsonl"
+    line = next(x for x in unmatched.read_text().splitlines() if "NoNodesForSelection" in x)
+    run = json.loads((fresh / "sources.json").read_text())["metadata"]["invocation_id"]
+    event = json.loads(line)
+    event["info"]["invocation_id"] = run
+    events = (fresh / "events.jsonl").read_text()
+    (fresh / "events.jsonl").write_text(f"{json.dumps(event)}\n{events}")
+
+    result = obs("freshness", "push", "--select", "source:lab", "source:nope")
+
+    assert result.exit_code == 0
+    assert result.stderr == "obs: 'source:nope' in the selection matches no source\n"
+
+
 def test_the_gate_opens_on_fresh_sources_and_counts_them(obs: Obs, fresh: Path) -> None:
     result = obs("freshness", "check")
 
@@ -334,6 +349,25 @@ def test_the_gate_stays_shut_when_nothing_could_be_measured(obs: Obs, tmp_path: 
 
     assert result.exit_code == 3
     assert result.stdout == "DO NOT RUN ML TRAINING: nothing could be measured\n"
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("text", "lab.missing_table"),
+        ("markdown", "| `lab.missing_table` | 🔴 query error |"),
+        ("html", "<td>lab.missing_table</td>"),
+        ("json", '"name": "lab.missing_table"'),
+    ],
+)
+def test_a_report_is_written_whatever_it_says(
+    obs: Obs, mixed: Path, output: str, words: str
+) -> None:
+    result = obs("freshness", "report", "--format", output)
+
+    assert result.exit_code == 0
+    assert words in result.stdout
+    assert not (mixed / "dbt.prom").exists()
 
 
 def test_debug_adds_the_traceback_of_an_error(obs: Obs, tmp_path: Path) -> None:

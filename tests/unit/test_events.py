@@ -77,6 +77,12 @@ def test_a_hint_stays_in_the_message_and_the_position_does_not() -> None:
     )
 
 
+def test_a_dbt_of_another_kind_has_its_loudest_line_kept_as_its_last_words() -> None:
+    log = log_of(scenario("2.0", "whole"))
+
+    assert any("Unhandled command: Source" in line for line in log.tail)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_usage_error_is_plain_text_and_its_last_line_says_it(version: str) -> None:
     log = log_of(scenario(version, "unknown_option"))

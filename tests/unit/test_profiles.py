@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,7 +126,7 @@ def test_what_cannot_be_used_is_one_clear_error(
         profile(directory, LEAST.replace(before, after))
 
 
-def source(database: str = "finance", **fields: str) -> Source:
+def source(database: str = "finance", **fields: Any) -> Source:
     return Source("source.shop.app.orders", "orders", database=database, **fields)
 
 

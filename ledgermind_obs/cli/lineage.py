@@ -1,0 +1,361 @@
+"""``obs lineage``: is it sound, how does it look, what does a change reach."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ledgermind_obs.cli import warn
+from ledgermind_obs.cli.manifest import ManifestChoice, current_manifest, manifest_options
+from ledgermind_obs.cli.options import (
+    Command,
+    lock_timeout_option,
+    option,
+    project_options,
+)
+from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.findings import CODES, Checked, Finding, Ignore, Surroundings, check, without
+from ledgermind_obs.lineage import Lineage, find_node, search
+from ledgermind_obs.manifest import LineageManifest, read_lineage_manifest
+from ledgermind_obs.manifest_file import ManifestFile, open_manifest
+from ledgermind_obs.project import PROJECT_FILE, find_project_dir, project_name
+
+if TYPE_CHECKING:
+    from ledgermind_obs.impact import Impact
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_DIRECTORY = click.Path(path_type=Path, file_okay=False)
+_PLACE = click.Path(path_type=Path)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """The manifest a command works with, and the project it belongs to, where that is known."""
+
+    opened: ManifestFile[LineageManifest]
+    project_dir: Path | None
+    target_path: Path | None
+
+    @functools.cached_property
+    def lineage(self) -> Lineage:
+        """The manifest's graph."""
+        return Lineage(self.opened.manifest)
+
+
+class IgnoreEntry(click.ParamType):  # type: ignore[type-arg]
+    """``CODE`` or ``CODE:NODE``."""
+
+    name = "code[:node]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Ignore:
+        """Return the entry; the node may be a pattern."""
+        if isinstance(value, Ignore):
+            return value
+        code, _, pattern = value.partition(":")
+        if code not in {known.id for known in CODES}:
+            self.fail(f"{code!r} is not a code; see docs/lineage.md", param, ctx)
+        return Ignore(code, pattern or "*")
+
+
+def lineage_options(command: Command) -> Command:
+    """Give a command the project's options, made into ``place``."""
+
+    @functools.wraps(command)
+    def wrapper(
+        choice: ManifestChoice,
+        project_dir: Path | None,
+        target_path: Path | None,
+        lock_timeout: float,
+        profiles_dir: Path | None,
+        profile: str | None,
+        target: str | None,
+        executable: str | None,
+        project_vars: str | None,
+        timeout: float,
+        **others: Any,
+    ) -> Any:
+        directory = _project_dir(project_dir, choice)
+        files = target_path or (directory / "target" if directory else Path("target"))
+
+        def parse() -> Path:
+            from ledgermind_obs.dbt import Dbt, parse
+            from ledgermind_obs.lock import locked
+            from ledgermind_obs.project import open_project
+
+            project = open_project(
+                directory,
+                profiles_dir=profiles_dir,
+                profile=profile,
+                target=target,
+                target_path=target_path,
+            )
+            with locked(project.private_target_path, lock_timeout):
+                return parse(Dbt(project, executable, None, project_vars, timeout))
+
+        opened = current_manifest(choice, directory, files, parse)
+        return command(place=Workplace(opened, directory, files), **others)
+
+    return manifest_options(project_options(lock_timeout_option("1m")(wrapper)))
+
+
+def _project_dir(given: Path | None, choice: ManifestChoice) -> Path | None:
+    """Return the project's directory; a manifest that was named can do without one."""
+    if given is None and choice.path:
+        beside = [Path(), Path("warehouse")]
+        if not any((candidate / PROJECT_FILE).is_file() for candidate in beside):
+            return None
+    return find_project_dir(given)
+
+
+@click.group()
+def lineage() -> None:
+    """Say which data an exposure stands on, and whether that can be relied upon."""
+
+
+@lineage.command("check")
+@click.argument("exposures", nargs=-1)
+@option("--tag", multiple=True, help="Check the exposures with this tag.")
+@option(
+    "--fail-on",
+    type=click.Choice(["error", "warning"]),
+    default="error",
+    help="The least severity that makes the exit code 1.",
+)
+@option("--ignore", type=IgnoreEntry(), multiple=True, help="Leave this finding out.")
+@option("--rules", type=_PLACE, help="Alert rules.  [default: prometheus/rules, if there]")
+@option(
+    "--dashboards", type=_PLACE, help="Dashboards.  [default: ops/grafana/dashboards, if there]"
+)
+@option("--artifact", type=_FILE, help="The last run.  [default: the project's sources.json]")
+@option(
+    "--format",
+    "output",
+    type=click.Choice(["table", "json", "github", "sarif", "junit"]),
+    default="table",
+    help="What to print.",
+)
+@lineage_options
+def check_command(
+    exposures: tuple[str, ...],
+    tag: tuple[str, ...],
+    fail_on: str,
+    ignore: tuple[Ignore, ...],
+    rules: Path | None,
+    dashboards: Path | None,
+    artifact: Path | None,
+    output: str,
+    place: Workplace,
+) -> None:
+    """Say what is wrong with the lineage above exposures: all of them, or those that are named.
+
+    Exit code 1 where something is.
+    """
+    from ledgermind_obs.cli.findings import FORMATS, worst
+
+    names = exposures or _chosen(place.lineage, tag)
+    around = _surroundings(place, rules, dashboards, artifact)
+    found = check(place.lineage, names, around)
+    _tell_unused(ignore, found.findings)
+    left = [_located(finding, place) for finding in without(found.findings, ignore)]
+    shown = Checked(found.exposures, found.nodes, found.sources, left)
+    click.echo(FORMATS[output](shown))
+    if worst(left, fail_on):
+        sys.exit(1)
+
+
+def _chosen(lineage: Lineage, tags: Iterable[str]) -> list[str]:
+    """Return the exposures with any of the tags; without tags all of them, disabled ones too."""
+    wanted = set(tags)
+    disabled = [uid for uid in lineage.disabled if uid.startswith("exposure.")]
+    if wanted:
+        tagged = {uid for tag in wanted for uid in search(lineage, [tag])}
+        chosen = [uid for uid in lineage.exposures if uid in tagged]
+    else:
+        chosen = [*lineage.exposures, *disabled]
+    if not chosen:
+        which = f"with the tag {', '.join(sorted(wanted))}" if wanted else "at all"
+        raise ConfigurationError(
+            f"the project has no exposure {which}", "declare one: see docs/lineage.md"
+        )
+    return chosen
+
+
+def _surroundings(
+    place: Workplace, rules: Path | None, dashboards: Path | None, artifact: Path | None
+) -> Surroundings:
+    from ledgermind_obs.cli.surroundings import dashboard_selectors, last_run, rule_selectors
+
+    return Surroundings(
+        project=project_name(place.project_dir) if place.project_dir else None,
+        manifest_name=_shown(place.opened.path),
+        newer_files=[_shown(Path(name)) for name in place.opened.newer],
+        rules=rule_selectors(rules),
+        dashboards=dashboard_selectors(dashboards),
+        measured=last_run(artifact, place.target_path),
+    )
+
+
+def _tell_unused(ignored: Iterable[Ignore], findings: list[Finding]) -> None:
+    for entry in ignored:
+        if not any(entry.covers(finding) for finding in findings):
+            warn(f"--ignore {entry.code}:{entry.pattern} ignores nothing")
+
+
+def _located(finding: Finding, place: Workplace) -> Finding:
+    from ledgermind_obs.cli.surroundings import located
+
+    return located(finding, place.lineage, place.project_dir)
+
+
+def _shown(path: Path) -> str:
+    """Return the path from here where it is below, else as it is."""
+    here = Path.cwd()
+    absolute = path.absolute()
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(path)
+
+
+@lineage.command("graph")
+@click.argument("exposure")
+@option("--freshness", is_flag=True, help="Colour by the state that the last run found.")
+@option("--artifact", type=_FILE, help="The last run.  [default: the project's sources.json]")
+@option("--depth", type=click.IntRange(min=1), help="How many steps from the exposure.")
+@option("--only-sources", is_flag=True, help="Leave out what lies between.")
+@option(
+    "--format",
+    "output",
+    type=click.Choice(["tree", "mermaid", "dot", "json"]),
+    default="tree",
+    help="What to print.",
+)
+@lineage_options
+def graph_command(
+    exposure: str,
+    freshness: bool,
+    artifact: Path | None,
+    depth: int | None,
+    only_sources: bool,
+    output: str,
+    place: Workplace,
+) -> None:
+    """Draw what is above an exposure."""
+    from ledgermind_obs import graph
+    from ledgermind_obs.cli.surroundings import last_report
+    from ledgermind_obs.upstream import upstream_of
+
+    upstream = upstream_of(place.lineage, exposure)
+    states = None
+    if freshness or artifact:
+        report = last_report(artifact, place.target_path, upstream)
+        states = graph.freshness_at(report, datetime.now(UTC))
+    drawn = graph.graph_of(upstream, depth=depth, only_sources=only_sources, freshness=states)
+    if output == "tree":
+        from ledgermind_obs.cli.tree import show_tree
+
+        show_tree(drawn)
+        return
+    formats: dict[str, Callable[[graph.Graph], str]] = {
+        "mermaid": graph.as_mermaid,
+        "dot": graph.as_dot,
+        "json": graph.as_json,
+    }
+    click.echo(formats[output](drawn))
+
+
+@lineage.command("search")
+@option("--tag", multiple=True, help="Nodes with this tag; several: with all of them.")
+@option("--name", multiple=True, help="Nodes with this text in their name.")
+@option(
+    "--format",
+    "output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="What to print.",
+)
+@lineage_options
+def search_command(
+    tag: tuple[str, ...], name: tuple[str, ...], output: str, place: Workplace
+) -> None:
+    """List the nodes with a tag or a name; exit code 1 where there is none."""
+    if not tag and not name:
+        raise click.UsageError("say what to look for: --tag or --name")
+    lineage = place.lineage
+    found = [
+        {"unique_id": uid, "name": lineage.label(uid), "kind": lineage.kind(uid)}
+        for uid in search(lineage, tag, name)
+    ]
+    if output == "json":
+        from ledgermind_obs.cli.document import to_json
+
+        click.echo(to_json({"nodes": found}))
+    else:
+        for node in found:
+            click.echo("{name}  {kind}  {unique_id}".format(**node))
+    if not found:
+        sys.exit(1)
+
+
+@lineage.command("impact")
+@click.argument("nodes", nargs=-1)
+@option("--state", type=_DIRECTORY, help="Compare with the manifest.json in this directory.")
+@option(
+    "--fail-on",
+    type=click.Choice(["critical", "unknown", "high", "low"]),
+    help="The least severity that makes the exit code 1.  [default: none]",
+)
+@option(
+    "--format",
+    "output",
+    type=click.Choice(["table", "json", "markdown"]),
+    default="table",
+    help="What to print.",
+)
+@lineage_options
+def impact_command(
+    nodes: tuple[str, ...],
+    state: Path | None,
+    fail_on: str | None,
+    output: str,
+    place: Workplace,
+) -> None:
+    """Say what nodes reach, or what every change since --state reaches."""
+    from ledgermind_obs.cli import impacts
+    from ledgermind_obs.impact import Severity, impact_of
+
+    if bool(nodes) == bool(state):
+        raise click.UsageError("name nodes, or give --state and no nodes")
+    found = (
+        _changes(place, state)
+        if state
+        else [impact_of(place.lineage, find_node(place.lineage, node)) for node in nodes]
+    )
+    formats = {
+        "table": impacts.as_table,
+        "json": impacts.as_json,
+        "markdown": impacts.as_markdown,
+    }
+    click.echo(formats[output](found))
+    order = list(Severity)
+    bad = order[: order.index(Severity(fail_on)) + 1] if fail_on else []
+    if any(impact.severity in bad for impact in found):
+        sys.exit(1)
+
+
+def _changes(place: Workplace, state: Path) -> list[Impact]:
+    """Return every change between the manifest in ``state`` and the current one."""
+    from ledgermind_obs.impact import changes_between, impacts_of, read_state
+
+    old, new = state / "manifest.json", place.opened.path
+    before = open_manifest(old, read_lineage_manifest)
+    changes = changes_between(
+        read_state(old.read_bytes(), str(old)), read_state(new.read_bytes(), str(new))
+    )
+    return impacts_of(Lineage(before.manifest), place.lineage, changes)

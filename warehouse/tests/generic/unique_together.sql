@@ -1,0 +1,9 @@
+{# Fails for each combination of the columns that occurs more than once; null equals null. #}
+{% test unique_together(model, columns) %}
+
+select {{ columns | join(', ') }}
+from {{ model }}
+group by {{ columns | join(', ') }}
+having count(*) > 1
+
+{% endtest %}
