@@ -58,6 +58,7 @@ test: $(VENV) ## every test, on real services
 bench: $(VENV) ## what obs costs, as ratios of one run
 	@$(PYTHON) -m bench.exposition
 	@$(PYTHON) -m bench.push
+	@$(PYTHON) -m bench.freshness_engines
 
 .PHONY: docs
 docs: $(VENV) ## write the pages that follow from the code
