@@ -59,6 +59,7 @@ bench: $(VENV) ## what obs costs, as ratios of one run
 	@$(PYTHON) -m bench.exposition
 	@$(PYTHON) -m bench.push
 	@$(PYTHON) -m bench.lineage
+	@$(PYTHON) -m bench.freshness_engines
 
 .PHONY: docs
 docs: $(VENV) ## write the pages that follow from the code

@@ -6,6 +6,7 @@ dashboards are made from this table.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -158,13 +159,14 @@ def exposition(series: Iterable[Series], labels: Mapping[str, str] | None = None
     thousand sources are twelve thousand series (bench/exposition.py).
     """
     constant = "".join(f',{name}="{_escape(value)}"' for name, value in (labels or {}).items())
-    families: dict[Metric, list[str]] = {}
+    families: dict[str, tuple[Metric, list[str]]] = {}
     for metric, label_values, value in series:
         pairs = zip(metric.labels, label_values, strict=True)
-        own = ",".join(f'{name}="{_escape(text)}"' for name, text in pairs)
+        own = ",".join([f'{name}="{_escape(text)}"' for name, text in pairs])
         braces = (own + constant).lstrip(",")
-        families.setdefault(metric, []).append(f"{metric.name}{{{braces}}} {value!r}\n")
-    return "".join(_family(metric, lines) for metric, lines in families.items()).encode()
+        _, lines = families.setdefault(metric.name, (metric, []))
+        lines.append(f"{metric.name}{{{braces}}} {value!r}\n")
+    return "".join(_family(metric, lines) for metric, lines in families.values()).encode()
 
 
 def parse_exposition(
@@ -209,6 +211,7 @@ def _family(metric: Metric, lines: Iterable[str]) -> str:
     return f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} gauge\n" + "".join(lines)
 
 
+@functools.lru_cache(maxsize=1024)  # the same few texts come again and again
 def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 

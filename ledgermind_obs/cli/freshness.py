@@ -6,13 +6,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import click
 
 from ledgermind_obs import metrics
 from ledgermind_obs.ages import format_age
-from ledgermind_obs.cli import explain, warn
+from ledgermind_obs.cli import explain as explain_failure
+from ledgermind_obs.cli import warn
 from ledgermind_obs.cli.document import (
     pushed_document,
     report_document,
@@ -30,12 +32,13 @@ from ledgermind_obs.cli.options import (
 )
 from ledgermind_obs.dbt import Dbt
 from ledgermind_obs.delivery import Delivery, Sink, deliver, deliver_failure
-from ledgermind_obs.errors import NothingSelectedError, ObsError
+from ledgermind_obs.direct import Postgres
+from ledgermind_obs.errors import ConfigurationError, NothingSelectedError, ObsError
 from ledgermind_obs.events import Event
 from ledgermind_obs.freshness import UNMEASURED, FreshnessReport, State
 from ledgermind_obs.gate import Policy, Verdict, judge
 from ledgermind_obs.lock import locked
-from ledgermind_obs.measurement import measure
+from ledgermind_obs.measurement import Engine, measure
 from ledgermind_obs.upstream import Upstream
 from ledgermind_obs.written import as_html, as_markdown, of_project
 
@@ -64,6 +67,7 @@ def freshness() -> None:
 @lock_timeout_option("0s")
 def push(
     dbt: Dbt,
+    engine: Engine,
     sink: Sink,
     select: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -82,7 +86,7 @@ def push(
         with _failure_is_told(sink, dry_run=dry_run):
             if above:
                 select = _selectors(dbt, above)
-            report = _measure(dbt, select, exclude, quiet=output == "json")
+            report = _measure(engine, select, exclude, quiet=output == "json")
         if dry_run:
             click.echo(metrics.exposition(metrics.report_series(report)), nl=False)
         else:
@@ -106,15 +110,18 @@ def push(
 @option("--allow-future", is_flag=True, help="Let a source through whose newest row is ahead.")
 @option("--allow-query-error", is_flag=True, help="Let a source through whose query failed.")
 @option("--allow-missing", is_flag=True, help="Let a source through that dbt did not look at.")
+@option("--explain", is_flag=True, help="Say which look-up scans its table, and which index helps.")
 @option("--format", "output", type=FORMATS, default="table", help="What to print.")
 @lock_timeout_option("1m")
 def check(
     dbt: Dbt,
+    engine: Engine,
     select: tuple[str, ...],
     exclude: tuple[str, ...],
     gate: Gate | None,
     max_age: float | None,
     fail_on: str,
+    explain: bool,
     output: str,
     lock_timeout: float,
     **allow: bool,
@@ -124,21 +131,27 @@ def check(
     Exit code 0 lets it run, 1 stops it. What cannot be measured stops it too.
     """
     policy, quiet = _policy(max_age, fail_on, allow), output == "json"
+    engine = _explaining(engine) if explain else engine
     with _shut_without_a_report(output):
         if gate:
             upstream, report, verdict = decide(
                 dbt,
                 gate,
                 policy,
-                lambda chosen: _measure(dbt, chosen, (), quiet=quiet),
+                lambda chosen: _measure(engine, chosen, (), quiet=quiet),
                 lock_timeout,
             )
             _show_exposure_verdict(upstream, report, verdict, output)
         else:
             with locked(dbt.project.private_target_path, lock_timeout):
-                report = _measure(dbt, select, exclude, quiet=quiet)
+                report = _measure(engine, select, exclude, quiet=quiet)
             verdict = judge(report, policy, datetime.now(UTC))
             _show_verdict(report, verdict, output)
+    if report.scans is not None and output == "table":
+        from ledgermind_obs.cli.show import show_scans
+
+        click.echo()
+        show_scans(report.scans)
     if not verdict.lets_through:
         sys.exit(1)
 
@@ -150,6 +163,7 @@ def check(
 @lock_timeout_option("1m")
 def report(
     dbt: Dbt,
+    engine: Engine,
     select: tuple[str, ...],
     exclude: tuple[str, ...],
     above: Above | None,
@@ -163,7 +177,7 @@ def report(
     with locked(dbt.project.private_target_path, lock_timeout):
         if above:
             select = _selectors(dbt, above)
-        measured = _measure(dbt, select, exclude, quiet=output == "json")
+        measured = _measure(engine, select, exclude, quiet=output == "json")
     _write_report(measured, output)
 
 
@@ -176,6 +190,12 @@ def _write_report(measured: FreshnessReport, output: str) -> None:
         show_report(measured)
     else:
         click.echo(as_markdown(measured) if output == "markdown" else as_html(measured))
+
+
+def _explaining(engine: Engine) -> Engine:
+    if not isinstance(engine, Postgres):
+        raise ConfigurationError("dbt cannot explain its look-ups", "add --engine postgres")
+    return replace(engine, explain=True)
 
 
 def _selectors(dbt: Dbt, above: Above) -> tuple[str, ...]:
@@ -192,10 +212,10 @@ def _selectors(dbt: Dbt, above: Above) -> tuple[str, ...]:
 
 
 def _measure(
-    dbt: Dbt, select: tuple[str, ...], exclude: tuple[str, ...], *, quiet: bool
+    engine: Engine, select: tuple[str, ...], exclude: tuple[str, ...], *, quiet: bool
 ) -> FreshnessReport:
     with _progress(show=sys.stderr.isatty() and not quiet) as on_event:
-        report = measure(dbt, select, exclude, on_event)
+        report = measure(engine, select, exclude, on_event)
     for criterion in report.unmatched:
         warn(f"{criterion!r} in the selection matches no source")
     return report
@@ -208,7 +228,7 @@ def _progress(*, show: bool) -> Iterator[Callable[[Event], None]]:
         return
     from ledgermind_obs.cli.show import progress
 
-    with progress("dbt source freshness") as on_event:
+    with progress("source freshness") as on_event:
         yield on_event
 
 
@@ -245,7 +265,7 @@ def _after_failure(sink: Sink, started_at: datetime, duration: float, error: Obs
     try:
         deliver_failure(sink, started_at, duration)
     except ObsError as undelivered:
-        explain(undelivered)
+        explain_failure(undelivered)
         told = "nothing was erased, and nothing could be sent"
     else:
         told = "nothing was erased; dbt_freshness_run_success is 0"

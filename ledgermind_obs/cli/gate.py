@@ -27,6 +27,7 @@ from ledgermind_obs.freshness import (
 from ledgermind_obs.gate import Policy, Verdict, judge, judge_upstream
 from ledgermind_obs.lineage import Blindness, Lineage
 from ledgermind_obs.lock import locked
+from ledgermind_obs.manifest import read_lineage_manifest
 from ledgermind_obs.manifest_file import open_manifest
 from ledgermind_obs.pushed import query_pushed, report_of_pushed
 from ledgermind_obs.transport import Endpoint, Tls, bearer_auth
@@ -248,7 +249,9 @@ def _measured(dbt: Dbt, gate: Gate, measure: Measure) -> tuple[Upstream, Freshne
     report = measure(tuple(upstream.selectors))
     written = dbt.project.private_target_path / "manifest.json"
     if gate.manifest.path is None and written.is_file():
-        upstream = upstream_of(Lineage(open_manifest(written).manifest), gate.exposure)
+        upstream = upstream_of(
+            Lineage(open_manifest(written, read_lineage_manifest).manifest), gate.exposure
+        )
     return upstream, narrowed(report, upstream.lineage.manifest, upstream.measured)
 
 

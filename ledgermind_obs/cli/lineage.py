@@ -23,6 +23,7 @@ from ledgermind_obs.cli.options import (
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.findings import CODES, Checked, Finding, Ignore, Surroundings, check, without
 from ledgermind_obs.lineage import Lineage, find_node, search
+from ledgermind_obs.manifest import LineageManifest, read_lineage_manifest
 from ledgermind_obs.manifest_file import ManifestFile, open_manifest
 from ledgermind_obs.project import PROJECT_FILE, find_project_dir, project_name
 
@@ -38,7 +39,7 @@ _PLACE = click.Path(path_type=Path)
 class Workplace:
     """The manifest a command works with, and the project it belongs to, where that is known."""
 
-    opened: ManifestFile
+    opened: ManifestFile[LineageManifest]
     project_dir: Path | None
     target_path: Path | None
 
@@ -353,7 +354,7 @@ def _changes(place: Workplace, state: Path) -> list[Impact]:
     from ledgermind_obs.impact import changes_between, impacts_of, read_state
 
     old, new = state / "manifest.json", place.opened.path
-    before = open_manifest(old)
+    before = open_manifest(old, read_lineage_manifest)
     changes = changes_between(
         read_state(old.read_bytes(), str(old)), read_state(new.read_bytes(), str(new))
     )
