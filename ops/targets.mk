@@ -1,0 +1,25 @@
+##  ---  what comes after the push
+
+COMPOSE := docker compose -f ops/docker-compose.monitoring.yml
+
+.PHONY: ml-dash-import-freshness
+ml-dash-import-freshness: $(VENV) ## import the dashboard to $GRAFANA_URL
+	@$(OBS) dashboard import ops/grafana/dashboards/ml-source-freshness.json --format json
+
+.PHONY: rules-check
+rules-check: $(VENV) ## do rules and dashboards match the metrics?
+	@$(OBS) rules check --project-dir warehouse
+	@$(OBS) dashboard check ops/grafana/dashboards --project-dir warehouse
+	@$(PYTHON) -m pytest -q tests/integration/test_rules.py
+
+.PHONY: monitoring-up
+monitoring-up: ## start the whole chain in Docker
+	@$(COMPOSE) up --detach --wait
+
+.PHONY: monitoring-down
+monitoring-down: ## stop them; their data stays
+	@$(COMPOSE) down
+
+.PHONY: stack
+stack: $(VENV) ## the chain on this machine, without Docker
+	@$(PYTHON) -m demo.stack

@@ -1,0 +1,63 @@
+"""Prometheus and Alertmanager as the project configures them, and those whom they tell."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.monitoring import Yaml, alertmanager_config, prometheus_config
+from demo.services import HttpService, Prometheus, Pushgateway, alertmanager, prometheus
+from tests.unit.servers import Answer, Web, web
+
+PATIENCE_SECONDS = 60.0
+
+
+@dataclass
+class Chain:
+    """Prometheus, Alertmanager, and those whom Alertmanager tells."""
+
+    prometheus: Prometheus
+    alertmanager: HttpService
+    people: Web
+
+    def told(self, path: str) -> list[Yaml]:
+        """Return what was sent to one of them, in the order in which it came."""
+        return [json.loads(asked.body) for asked in self.people.asked if asked.path == path]
+
+    def slack(self) -> list[Yaml]:
+        """Return the messages of the Slack channel."""
+        return [message["attachments"][0] for message in self.told("/slack")]
+
+    def firing(self) -> set[str]:
+        """Return the names of the alerts that fire now."""
+        found = self.prometheus.query('ALERTS{alertstate="firing"}')
+        return {series["metric"]["alertname"] for series in found}
+
+
+@contextmanager
+def chain(directory: Path, targets: dict[str, str]) -> Iterator[Chain]:
+    """Run the chain on scrape ``targets``: a job's name, and where it is."""
+    with ExitStack() as stack:
+        people = stack.enter_context(web(Answer(202, b"ok")))
+        alerts = stack.enter_context(
+            alertmanager(directory, alertmanager_config(directory, people.url))
+        )
+        config = prometheus_config(directory, targets, alerts.url, quick=True)
+        yield Chain(stack.enter_context(prometheus(directory, config)), alerts, people)
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Return once the condition holds; fail where that takes too long."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:.0f} s: {what}"
+        time.sleep(0.2)
+
+
+def pushed(gateway: Pushgateway) -> dict[str, str]:
+    """Return the scrape targets of Option A."""
+    return {"pushgateway": gateway.url}

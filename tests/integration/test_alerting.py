@@ -1,0 +1,155 @@
+"""From a table that stops being loaded to a person who is told, on the real parts."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from demo.binaries import find
+from demo.data import Demo, load
+from demo.monitoring import ROOT
+from demo.services import Postgres, Pushgateway
+from tests.integration.chain import Chain, chain, pushed, until
+from tests.integration.shop import OBS
+
+FRESH = Demo(transactions=200, labels_age=timedelta(hours=1))
+STALE = replace(FRESH, labels_age=timedelta(hours=58))
+
+Push = Callable[[], subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def push(database: Postgres, gateway: Pushgateway, tmp_path: Path) -> Push:
+    env = {
+        **os.environ,
+        **database.env(),
+        "PUSHGATEWAY_URL": gateway.url,
+        "DBT_TARGET": "prod",
+        "DBT_TARGET_PATH": str(tmp_path / "target"),
+    }
+    return lambda: subprocess.run(
+        [OBS, "freshness", "push", "--project-dir", str(ROOT / "warehouse")],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def alerting(gateway: Pushgateway, tmp_path: Path) -> Iterator[Chain]:
+    with chain(tmp_path, pushed(gateway)) as parts:
+        yield parts
+
+
+def fill(database: Postgres, demo: Demo) -> None:
+    session = database.connect()
+    try:
+        load(session, replace(demo, now=Demo().now), drop=True)
+    finally:
+        session.close()
+
+
+def titles(alerting: Chain) -> list[str]:
+    return [message["title"] for message in alerting.slack()]
+
+
+def test_a_stale_source_reaches_people_and_an_outage_resolves_nothing(
+    database: Postgres, push: Push, alerting: Chain
+) -> None:
+    fill(database, STALE)
+    assert push().returncode == 0
+    until(alerting.slack, "a message in Slack")
+    (message,) = alerting.slack()
+    assert message["title"] == "🚨 [WARNING] SourceStaleTransactionLabels"
+    assert message["text"].splitlines() == [
+        "Summary: transaction_labels source is stale (>2 days)",
+        "Last Update: 58 hours ago",
+        "Severity: warning",
+        "Project: ledgermind, target prod",
+        "Runbook: https://github.com/leok974/ai-finance-agent-oss/blob/main/"
+        "DATA_QUALITY_COMPLETE.md#freshness-check-fails",
+        "",
+        "Grafana: https://grafana.example.com/d/ml-freshness",
+        f"Prometheus: {message['text'].rpartition('Prometheus: ')[2]}",
+    ]
+    assert message["text"].endswith("/alerts")
+    assert alerting.told("/pagerduty") == []
+
+    database.stop()
+    assert push().returncode == 3
+    until(lambda: "🚨 [WARNING] FreshnessRunFailing" in titles(alerting), "the outage is told")
+    assert {"SourceStaleTransactionLabels", "FreshnessRunFailing"} <= alerting.firing()
+
+    database.start()
+    fill(database, FRESH)
+    assert push().returncode == 0
+    resolved = {
+        "✅ [RESOLVED] SourceStaleTransactionLabels",
+        "✅ [RESOLVED] FreshnessRunFailing",
+    }
+    until(lambda: resolved <= set(titles(alerting)), "both are told to be over")
+    assert alerting.firing() == set()
+    order = [title for title in titles(alerting) if "Labels" in title]
+    assert order == [
+        "🚨 [WARNING] SourceStaleTransactionLabels",
+        "✅ [RESOLVED] SourceStaleTransactionLabels",
+    ]
+
+
+def test_a_wiped_gateway_resolves_nothing(
+    database: Postgres, push: Push, gateway: Pushgateway, alerting: Chain
+) -> None:
+    fill(database, STALE)
+    assert push().returncode == 0
+    until(lambda: "SourceStaleTransactionLabels" in alerting.firing(), "the alert fires")
+    gateway.wipe()
+    until(lambda: "SourceSilent" in alerting.firing(), "the silence is noticed")
+    assert "SourceStaleTransactionLabels" in alerting.firing()
+
+
+def test_a_critical_source_pages_and_its_warning_is_silenced(
+    database: Postgres, push: Push, alerting: Chain
+) -> None:
+    fill(database, replace(FRESH, labels_age=timedelta(days=6)))
+    assert push().returncode == 0
+    until(lambda: alerting.told("/pagerduty"), "the pager")
+    event = alerting.told("/pagerduty")[0]
+    assert event["payload"]["summary"] == "🚨 [CRITICAL] SourceCriticalStale"
+    assert "Last Update: 144 hours ago" in event["payload"]["custom_details"]["summary"]
+    assert event["payload"]["severity"] == "critical"
+    until(lambda: "🚨 [CRITICAL] SourceCriticalStale" in titles(alerting), "Slack as well")
+    until(lambda: suppressed(alerting) == {"SourceStaleTransactionLabels"}, "the warning is silent")
+
+
+def suppressed(alerting: Chain) -> set[str]:
+    alerts = json.loads(alerting.alertmanager.request("/api/v2/alerts"))
+    return {a["labels"]["alertname"] for a in alerts if a["status"]["inhibitedBy"]}
+
+
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        (["severity=warning", "alertname=SourceStaleTransactions"], "team"),
+        (["severity=critical", "alertname=SourceCriticalStale"], "team-and-pager"),
+        (["severity=warning", "alertname=FreshnessPushMissing"], "team"),
+        (["alertname=SomethingElse"], "team"),
+    ],
+)
+def test_each_alert_goes_to_its_receiver(labels: list[str], receiver: str) -> None:
+    config = ROOT / "ops/alertmanager/alertmanager.yml"
+    argv = [str(find("amtool")), "config", "routes", "test", f"--config.file={config}"]
+    result = subprocess.run([*argv, *labels], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout.strip()) == (0, receiver)
+
+
+def test_alertmanager_takes_its_configuration() -> None:
+    argv = [str(find("amtool")), "check-config", str(ROOT / "ops/alertmanager/alertmanager.yml")]
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr

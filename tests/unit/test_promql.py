@@ -1,0 +1,69 @@
+import pytest
+
+from ledgermind_obs.promql import Matcher, parse
+
+
+def test_a_selector_keeps_its_metric_and_its_matchers() -> None:
+    (selector,) = parse('rate(x{a="1", b=~"2|3"}[5m])').selectors
+    assert selector.name == "x"
+    assert selector.matchers == (Matcher("a", "=", "1"), Matcher("b", "=~", "2|3"))
+
+
+def test_a_metric_may_be_named_by_a_matcher() -> None:
+    (selector,) = parse('{__name__="x", a="1"}').selectors
+    assert (selector.name, selector.matchers) == ("x", (Matcher("a", "=", "1"),))
+
+
+def test_what_stands_behind_unless_is_marked() -> None:
+    query = parse("x unless on (a) (y and z)")
+    assert [(s.name, s.excludes) for s in query.selectors] == [
+        ("x", False),
+        ("y", True),
+        ("z", True),
+    ]
+
+
+def test_every_part_of_an_expression_is_looked_at() -> None:
+    query = parse("topk(scalar(a), -rate(b[1h:5m])) * on (l) group_left (m) sum(c) by (n)")
+    assert {s.name for s in query.selectors} == {"a", "b", "c"}
+    assert query.labels == {"l", "m", "n"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "kept", "dropped"),
+    [
+        ("max by (table) (x)", "table", "target"),
+        ("max without (target) (x)", "table", "target"),
+    ],
+)
+def test_an_aggregation_knows_what_it_drops(expression: str, kept: str, dropped: str) -> None:
+    (aggregation,) = parse(expression).aggregations
+    assert (aggregation.drops(kept), aggregation.drops(dropped)) == (False, True)
+
+
+def test_an_aggregation_without_labels_drops_all() -> None:
+    (aggregation,) = parse("max(x)").aggregations
+    assert aggregation.drops("target")
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "yes", "no"),
+    [
+        ("=", "a", "a", "ab"),
+        ("!=", "a", "ab", "a"),
+        ("=~", "a|b", "b", "ab"),
+        ("!~", "a|b", "ab", "b"),
+    ],
+)
+def test_matchers_match_as_prometheus_does(operator: str, value: str, yes: str, no: str) -> None:
+    matcher = Matcher("l", operator, value)
+    assert (matcher.matches(yes), matcher.matches(no)) == (True, False)
+
+
+def test_a_variable_may_be_anything() -> None:
+    assert Matcher("l", "=", "$table").matches("transactions")
+
+
+def test_what_is_not_promql_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="unclosed"):
+        parse("max by (")
