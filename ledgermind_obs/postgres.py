@@ -51,6 +51,15 @@ def _session(profile: Profile) -> Session:
     return session
 
 
+def _reach(profile: Profile) -> Session:
+    try:
+        return connect(profile)
+    except psycopg2.Error as error:
+        raise DbtError(
+            f"could not reach the database: {_one_line(error)}", f"see {profile.place}"
+        ) from error
+
+
 def ask(
     profile: Profile,
     lookups: Sequence[Lookup],
@@ -64,12 +73,7 @@ def ask(
 
     Raises DbtError where the database cannot be reached at all.
     """
-    try:
-        session = connect(profile)
-    except psycopg2.Error as error:
-        raise DbtError(
-            f"could not reach the database: {_one_line(error)}", f"see {profile.place}"
-        ) from error
+    session = _reach(profile)
     work = _Work(profile, query_seconds, deadline)
     work.batches.extend(batches(lookups, batch_size))
     work.share(session, threads)
@@ -170,12 +174,14 @@ class _Work:
 def plans(profile: Profile, lookups: Sequence[Lookup]) -> dict[str, Plan]:
     """Return how PostgreSQL would look each one up if it avoided to read whole tables.
 
-    Nothing is run; what cannot be planned is left out. Raises psycopg2.Error where the database
-    cannot be reached.
+    Nothing is run; what cannot be planned is left out. Raises DbtError where the database cannot be
+    reached.
     """
-    session = connect(profile)
+    session = _reach(profile)
     try:
         found = {lookup.unique_id: _plan(session, lookup) for lookup in lookups}
+    except psycopg2.Error as error:
+        raise DbtError(f"lost the database: {_one_line(error)}", f"see {profile.place}") from error
     finally:
         session.close()
     return {unique_id: plan for unique_id, plan in found.items() if plan}

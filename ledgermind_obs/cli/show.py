@@ -52,7 +52,7 @@ def show_scans(scans: Sequence[Scan]) -> None:
     click.echo("look-ups that scan a whole table, for want of an index:")
     table = _grid()
     for found in scans:
-        rows, seconds = f"{found.rows:,} rows", f"{found.seconds:.1f} s"
+        rows, seconds = f"{found.rows:,} rows", f"{found.seconds:.3f} s"
         table.add_row(found.name, Text(rows, justify="right"), seconds, found.advice)
     _print(table)
 

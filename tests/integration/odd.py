@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,17 @@ class Odd:
     schema: str = "public"
     identifier: str | None = None
     database: str | None = None
-    more: Mapping[str, Any] = field(default_factory=dict)
+    warn_days: int | None = 2
+    error_days: int | None = 5
 
     def table(self) -> dict[str, Any]:
         """Return the table as the source's YAML declares it."""
-        limits = {"warn_after": {"count": 2, "period": "day"}}
-        limits["error_after"] = {"count": 5, "period": "day"}
-        freshness = {**limits, "filter": self.filter} if self.filter else limits
+        days = {"warn_after": self.warn_days, "error_after": self.error_days}
+        freshness: dict[str, Any] = {
+            name: count and {"count": count, "period": "day"} for name, count in days.items()
+        }
+        if self.filter:
+            freshness["filter"] = self.filter
         config: dict[str, Any] = {"freshness": freshness}
         if self.query is not None:
             config["loaded_at_query"] = self.query
@@ -61,7 +65,6 @@ class Odd:
             "name": self.name,
             "identifier": self.identifier or self.name,
             "config": config,
-            **self.more,
         }
 
     def create(self) -> str:

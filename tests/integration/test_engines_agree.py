@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -124,7 +125,27 @@ QUERIES = [
     Odd("query_two_columns", query="select now(), now()"),
     Odd("query_comment", query="select max(loaded_at) from {{ this }} -- the newest"),
 ]
-ODD = [*TYPES, *TABLES, *COLUMNS, *FILTERS, *QUERIES]
+FIELDS = ["loaded_at", '"loaded_at"', "LOADED_AT", "loaded_at::timestamp", "coalesce(loaded_at)"]
+CONDITIONS = [None, None, "true", "false", "loaded_at is not null", "n % 2 = 0", "nowhere", "n > "]
+LIMITS = [(None, 1), (1, None), (3, 9), (9, 3), (1, 400)]
+
+
+def generated(count: int) -> Iterator[Odd]:
+    """Yield sources in which types, fields, filters and limits meet at random, always the same."""
+    chance = random.Random(5)  # noqa: S311 - not for secrets
+    for number in range(count):
+        value, (warn, error) = chance.choice(list(OF_TYPE.values())), chance.choice(LIMITS)
+        yield Odd(
+            f"generated_{number:03}",
+            holding(f"{value} as loaded_at, n from generate_series(0, 3) n"),
+            chance.choice(FIELDS),
+            chance.choice(CONDITIONS),
+            warn_days=warn,
+            error_days=error,
+        )
+
+
+ODD = [*TYPES, *TABLES, *COLUMNS, *FILTERS, *QUERIES, *generated(120)]
 
 
 @pytest.fixture(scope="module")
