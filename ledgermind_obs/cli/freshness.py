@@ -19,9 +19,8 @@ from ledgermind_obs.cli.document import (
     pushed_document,
     report_document,
     to_json,
-    verdict_document,
 )
-from ledgermind_obs.cli.gate import Above, Gate, decide, exposure_option, gate_options, upstream_now
+from ledgermind_obs.cli.gate import Above, Gate, exposure_option, gate_options
 from ledgermind_obs.cli.options import (
     Duration,
     SelectCommand,
@@ -36,11 +35,9 @@ from ledgermind_obs.direct import Postgres
 from ledgermind_obs.errors import ConfigurationError, NothingSelectedError, ObsError
 from ledgermind_obs.events import Event
 from ledgermind_obs.freshness import UNMEASURED, FreshnessReport, State
-from ledgermind_obs.gate import Policy, Verdict, judge
+from ledgermind_obs.gate import Policy, judge
 from ledgermind_obs.lock import locked
 from ledgermind_obs.measurement import Engine, measure
-from ledgermind_obs.upstream import Upstream
-from ledgermind_obs.written import as_html, as_markdown, of_project
 
 FORMATS = click.Choice(["table", "json"])
 REPORTS = click.Choice(["text", "markdown", "html", "json"])
@@ -130,10 +127,14 @@ def check(
 
     Exit code 0 lets it run, 1 stops it. What cannot be measured stops it too.
     """
+    from ledgermind_obs.cli.verdict import tell_exposure_verdict, tell_verdict
+
     policy, quiet = _policy(max_age, fail_on, allow), output == "json"
     engine = _explaining(engine) if explain else engine
     with _shut_without_a_report(output):
         if gate:
+            from ledgermind_obs.cli.decision import decide
+
             upstream, report, verdict = decide(
                 dbt,
                 gate,
@@ -141,12 +142,12 @@ def check(
                 lambda chosen: _measure(engine, chosen, (), quiet=quiet),
                 lock_timeout,
             )
-            _show_exposure_verdict(upstream, report, verdict, output)
+            tell_exposure_verdict(upstream, report, verdict, output)
         else:
             with locked(dbt.project.private_target_path, lock_timeout):
                 report = _measure(engine, select, exclude, quiet=quiet)
             verdict = judge(report, policy, datetime.now(UTC))
-            _show_verdict(report, verdict, output)
+            tell_verdict(report, verdict, output)
     if report.scans is not None and output == "table":
         from ledgermind_obs.cli.show import show_scans
 
@@ -189,6 +190,8 @@ def _write_report(measured: FreshnessReport, output: str) -> None:
 
         show_report(measured)
     else:
+        from ledgermind_obs.written import as_html, as_markdown
+
         click.echo(as_markdown(measured) if output == "markdown" else as_html(measured))
 
 
@@ -200,6 +203,8 @@ def _explaining(engine: Engine) -> Engine:
 
 def _selectors(dbt: Dbt, above: Above) -> tuple[str, ...]:
     """Return the selection of the measured sources above an exposure, of which there is one."""
+    from ledgermind_obs.cli.decision import upstream_now
+
     upstream = upstream_now(dbt, above)
     if not upstream.selectors:
         raise NothingSelectedError(
@@ -238,14 +243,9 @@ def _shut_without_a_report(output: str) -> Iterator[None]:
     try:
         yield
     except ObsError as error:
-        if output == "table":
-            from ledgermind_obs.cli.show import show_verdict
+        from ledgermind_obs.cli.verdict import tell_failure
 
-            show_verdict("DO NOT RUN ML TRAINING: nothing could be measured", good=False)
-        else:
-            from ledgermind_obs.cli.verdict import failure_document
-
-            click.echo(to_json(failure_document(error)))
+        tell_failure(error, output)
         raise
 
 
@@ -303,33 +303,3 @@ def _policy(max_age: float | None, fail_on: str, allow: dict[str, bool]) -> Poli
     return Policy(
         fail_on_warn=fail_on == "warn", allowed=frozenset(allowed), max_age_seconds=max_age
     )
-
-
-def _show_exposure_verdict(
-    upstream: Upstream, report: FreshnessReport, verdict: Verdict, output: str
-) -> None:
-    from ledgermind_obs.cli.verdict import exposure_document, show_exposure_verdict
-
-    if output == "json":
-        click.echo(to_json(exposure_document(upstream, report, verdict)))
-    else:
-        show_exposure_verdict(upstream, verdict)
-
-
-def _show_verdict(report: FreshnessReport, verdict: Verdict, output: str) -> None:
-    if output == "json":
-        click.echo(to_json(verdict_document(report, verdict)))
-        return
-    from ledgermind_obs.cli.show import show_judgements, show_verdict
-
-    blockers, warnings = verdict.blockers, verdict.warnings
-    if blockers:
-        sentence = (
-            f"DO NOT RUN ML TRAINING: {len(blockers)} of {of_project(report)} too old or unknown"
-        )
-    else:
-        sentence = f"ML training may run: {of_project(report)}, {len(warnings)} with a warning"
-    show_verdict(sentence, good=not blockers)
-    if blockers or warnings:
-        click.echo()
-        show_judgements([*warnings, *blockers])

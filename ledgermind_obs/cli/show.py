@@ -70,11 +70,6 @@ def show_judgements(judgements: list[Judgement]) -> None:
         click.echo(f"next, {names}: {step}")
 
 
-def show_verdict(sentence: str, *, good: bool) -> None:
-    """Print the sentence that decides, so that it cannot be overlooked."""
-    click.secho(sentence, bold=True, fg="green" if good else "red")
-
-
 @contextmanager
 def progress(total_hint: str) -> Iterator[Callable[[Event], None]]:
     """Show on stderr what dbt is at while it runs; yield what takes in dbt's events."""
