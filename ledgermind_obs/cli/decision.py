@@ -22,7 +22,7 @@ from ledgermind_obs.gate import Policy, Verdict, judge, judge_upstream
 from ledgermind_obs.lineage import Lineage
 from ledgermind_obs.lock import locked
 from ledgermind_obs.manifest import read_lineage_manifest
-from ledgermind_obs.manifest_file import open_manifest
+from ledgermind_obs.manifest_file import newest_manifest, open_manifest
 from ledgermind_obs.pushed import query_pushed, report_of_pushed
 from ledgermind_obs.upstream import Upstream, upstream_of
 
@@ -80,16 +80,15 @@ def _upstream_beside_others(dbt: Dbt, gate: Gate, lock_timeout: float) -> Upstre
 
 
 def _measured(dbt: Dbt, gate: Gate, measure: Measure) -> tuple[Upstream, FreshnessReport]:
-    """Measure, then look at the graph again: the run's own manifest has the last word."""
+    """Measure, then look at the graph again: the run may have written a manifest of its own."""
     upstream = upstream_now(dbt, gate)
     if not upstream.measured:
         return upstream, _nothing_measured(dbt)
     report = measure(tuple(upstream.selectors))
-    written = dbt.project.private_target_path / "manifest.json"
-    if gate.manifest.path is None and written.is_file():
-        upstream = upstream_of(
-            Lineage(open_manifest(written, read_lineage_manifest).manifest), gate.exposure
-        )
+    newest = newest_manifest([dbt.project.target_path, dbt.project.private_target_path])
+    if gate.manifest.path is None and newest:
+        written = open_manifest(newest, read_lineage_manifest)
+        upstream = upstream_of(Lineage(written.manifest), gate.exposure)
     return upstream, narrowed(report, upstream.lineage.manifest, upstream.measured)
 
 

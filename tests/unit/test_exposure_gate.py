@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ledgermind_obs.cli import root
+from ledgermind_obs.cli.gate import Gate, decide
+from ledgermind_obs.cli.manifest import ManifestChoice
+from ledgermind_obs.dbt import Dbt
 from ledgermind_obs.freshness import State
+from ledgermind_obs.gate import Policy
 from ledgermind_obs.metrics import CHECKED_AT, LAST_SUCCESS, LOADED_AT, STATUS
+from ledgermind_obs.project import open_project
 from tests.unit.manifests import (
     FCT,
     RAW,
@@ -30,13 +34,13 @@ from tests.unit.manifests import (
     sound,
     source,
 )
+from tests.unit.reports import report
+from tests.unit.reports import source as measured
 from tests.unit.servers import Answer, web
 
 BLOCKED, OPEN = "DO NOT RUN ML TRAINING", "ML training may run"
 OTHER = "source.shop.app.other"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-
-Gate = Callable[..., Result]
 
 # Writes what it finds prepared beside itself, as dbt would write it of its own run.
 FAKE_DBT = """\
@@ -408,6 +412,26 @@ def test_what_the_runs_own_manifest_adds_above_the_exposure_blocks(place: Path) 
 
     assert found.exit_code == 1
     assert "app.other  missing" in found.stdout
+
+
+def test_an_older_manifest_of_an_earlier_run_does_not_hide_a_source(place: Path) -> None:
+    earlier = place / "target/obs/manifest.json"
+    earlier.parent.mkdir()
+    earlier.write_bytes(content(*sound()))
+    os.utime(earlier, (1, 1))
+    declare(place, *sound()[:-1], source("other"), exposure("training", FCT, OTHER))
+    gate = Gate("training", ManifestChoice(), {}, None, 0.0, None, {}, 0.0)
+    measured_beside_dbt = report(measured("raw", unique_id=RAW))
+
+    _, judged, verdict = decide(
+        Dbt(open_project(place)), gate, Policy(), lambda _: measured_beside_dbt, 0.0
+    )
+
+    assert [(s.name, s.state) for s in judged.sources] == [
+        ("app.other", State.MISSING),
+        ("app.raw", State.PASS),
+    ]
+    assert not verdict.lets_through
 
 
 # --- as it was last pushed
