@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ledgermind_obs.cli import root
-from ledgermind_obs.cli.gate import Gate, decide
+from ledgermind_obs.cli.decision import decide
+from ledgermind_obs.cli.gate import Gate
 from ledgermind_obs.cli.manifest import ManifestChoice
 from ledgermind_obs.dbt import Dbt
 from ledgermind_obs.freshness import State
