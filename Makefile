@@ -58,10 +58,14 @@ test: $(VENV) ## every test, on real services
 bench: $(VENV) ## what obs costs, as ratios of one run
 	@$(PYTHON) -m bench.exposition
 	@$(PYTHON) -m bench.push
+	@$(PYTHON) -m bench.lineage
+	@$(PYTHON) -m bench.freshness_engines
 
 .PHONY: docs
 docs: $(VENV) ## write the pages that follow from the code
 	@$(PYTHON) -m docs.make
+
+include $(wildcard ops/*.mk)
 
 .PHONY: clean
 clean: ## remove .venv/, .tools/ and every cache

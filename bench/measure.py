@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,15 +29,16 @@ def run(
 
     Raises RuntimeError with what it printed where it ends with another code than ``codes``.
     """
-    began = time.perf_counter()
-    child = subprocess.Popen(
-        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    peak = _peak_until_end(child)
-    seconds = time.perf_counter() - began
-    output = child.communicate()[0].decode(errors="replace")
-    if child.returncode not in codes:
-        raise RuntimeError(f"{command} ended with {child.returncode}: {output}")
+    # Not a pipe: one that nobody reads is full after 64 KiB, and the command stands still.
+    with tempfile.TemporaryFile() as output:
+        began = time.perf_counter()
+        child = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT)
+        peak = _peak_until_end(child)
+        seconds = time.perf_counter() - began
+        if child.wait() not in codes:
+            output.seek(0)
+            told = output.read().decode(errors="replace")
+            raise RuntimeError(f"{command} ended with {child.returncode}: {told}")
     return Run(seconds, peak / 1024)
 
 

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from ledgermind_obs.dashboard import queries, without_variables
-from ledgermind_obs.manifest import Source
 from ledgermind_obs.metrics import LOADED_AT, STATUS
 from ledgermind_obs.promql import Selector, parse
-from ledgermind_obs.queries import TABLE_LOADED_AT, source_labels
+from ledgermind_obs.queries import TABLE_LOADED_AT
 from ledgermind_obs.rules import Rule, alert_selectors
 
 # A table's age, and dbt's verdict on it; the second is what postgres_exporter fills.
@@ -33,12 +32,6 @@ def selectors(expression: str) -> list[Selector]:
         return _of_sources(parse(without_variables(expression)).selectors)
     except ValueError:
         return []
-
-
-def is_covered(source: Source, found: Iterable[Selector]) -> bool:
-    """Return whether any selector selects the source."""
-    labels = source_labels(source)
-    return any(selector.selects(labels) for selector in found)
 
 
 def _of_sources(found: Iterable[Selector]) -> list[Selector]:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from ledgermind_obs.coverage import is_covered
 from ledgermind_obs.lineage import Blindness, Lineage, Walk, advice, blind_spots, path
 from ledgermind_obs.manifest import Node, Source
+from ledgermind_obs.metrics import source_labels
 from ledgermind_obs.promql import Selector
 
 
@@ -233,6 +233,12 @@ def _faults(source: Source, around: Surroundings) -> Iterator[tuple[Code, str, s
     if limits and around.measured is not None and source.unique_id not in around.measured:
         next_step = "run obs freshness check: it says why dbt leaves it out"
         yield NOT_MEASURED, "has freshness and is not in the last run", next_step
+
+
+def is_covered(source: Source, found: Iterable[Selector]) -> bool:
+    """Return whether any selector selects the source's series."""
+    labels = source_labels(source)
+    return any(selector.selects(labels) for selector in found)
 
 
 def _warns_too_late(source: Source) -> bool:

@@ -87,8 +87,22 @@ class SourceFreshness(msgspec.Struct, frozen=True, kw_only=True):
         return (self.checked_at - self.loaded_at).total_seconds()
 
 
+class Scan(msgspec.Struct, frozen=True, kw_only=True):
+    """A look-up that reads whole tables; ``rows`` is PostgreSQL's estimate."""
+
+    name: str
+    relations: tuple[str, ...]
+    rows: int
+    seconds: float
+    advice: str
+
+
 class FreshnessReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One run: when, by what, of which project, and every source that should be in it."""
+    """One run: when, by what, of which project, and every source that should be in it.
+
+    ``declared_at`` is when dbt wrote the manifest, where that was an earlier run; ``scans`` is None
+    where nobody asked how the look-ups are made.
+    """
 
     started_at: datetime
     duration_seconds: float
@@ -99,6 +113,8 @@ class FreshnessReport(msgspec.Struct, frozen=True, kw_only=True):
     whole: bool
     sources: tuple[SourceFreshness, ...]
     unmatched: tuple[str, ...] = ()
+    declared_at: datetime | None = None
+    scans: tuple[Scan, ...] | None = None
 
     def in_state(self, states: Iterable[State]) -> list[SourceFreshness]:
         """Return the sources in one of ``states``, in the report's order."""
@@ -166,8 +182,9 @@ def build_report(
     target: str,
     started_at: datetime,
     duration_seconds: float,
+    engine: str = "dbt",
 ) -> FreshnessReport:
-    """Return the report of a dbt run: every source that should have been measured, each in a state.
+    """Return the report of a run: every source that should have been measured, each in a state.
 
     Raises ArtifactError where the three do not fit together, NothingSelectedError where there was
     nothing to measure.
@@ -180,7 +197,7 @@ def build_report(
     return FreshnessReport(
         started_at=started_at,
         duration_seconds=duration_seconds,
-        engine="dbt",
+        engine=engine,
         engine_version=artifact.metadata.dbt_version or log.dbt_version,
         project=manifest.metadata.project_name or "",
         target=log.target or target,

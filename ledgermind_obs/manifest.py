@@ -84,6 +84,9 @@ class Source(msgspec.Struct, frozen=True):
     database: str | None = None
     schema: str | None = None
     identifier: str | None = None
+    relation_name: str | None = None
+    unrendered_database: str | None = None
+    unrendered_schema: str | None = None
     freshness: Freshness | None = None
     loaded_at_field: str | None = None
     loaded_at_query: str | None = None
@@ -125,6 +128,27 @@ class Manifest(msgspec.Struct, frozen=True):
     def with_freshness(self) -> list[str]:
         """Return the unique ids of the sources that a whole freshness run measures."""
         return [key for key, source in self.sources.items() if source.freshness]
+
+
+class Macro(msgspec.Struct, frozen=True, gc=False):
+    """A macro, and the package it is of: dbt's own, the project's, or an installed one."""
+
+    name: str = ""
+    package_name: str = ""
+    original_file_path: str = ""
+
+
+class Selector(msgspec.Struct, frozen=True, gc=False):
+    """A selector of ``selectors.yml``; the default one narrows every run that has no selection."""
+
+    default: bool | str | None = None
+
+
+class LookupManifest(Manifest, frozen=True):
+    """The part of ``manifest.json`` that it takes to look at the sources without dbt."""
+
+    macros: dict[str, Macro] | None = None
+    selectors: dict[str, Selector] | None = None
 
 
 class DependsOn(msgspec.Struct, frozen=True, gc=False):
@@ -220,6 +244,16 @@ def read_manifest(content: bytes, name: str = "manifest.json") -> Manifest:
     Raises ArtifactError where it is cut short, not JSON, or of another shape.
     """
     return _decode(content, name, Manifest)
+
+
+def read_lookup_manifest(content: bytes, name: str = "manifest.json") -> LookupManifest:
+    """Return the sources and macros of the manifest in ``content``.
+
+    Raises ArtifactError where it is cut short, not JSON, of another shape or an unknown schema.
+    """
+    manifest = _decode(content, name, LookupManifest)
+    check_schema(manifest.metadata, name)
+    return manifest
 
 
 def read_lineage_manifest(content: bytes, name: str = "manifest.json") -> LineageManifest:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from ledgermind_obs.ages import format_age
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.manifest import LineageManifest, read_lineage_manifest
+from ledgermind_obs.manifest import Manifest
 from ledgermind_obs.project import resource_paths
 
 _READ_BY_DBT = (".sql", ".yml", ".yaml", ".py", ".csv", ".md")
 _SETTINGS = ("dbt_project.yml", "packages.yml", "dependencies.yml", "package-lock.yml")
 
+M = TypeVar("M", bound=Manifest)
+
 
 @dataclass(frozen=True)
-class ManifestFile:
+class ManifestFile(Generic[M]):
     """A manifest, where it was found, and the project's files that are newer than it."""
 
     path: Path
-    manifest: LineageManifest
+    manifest: M
     newer: tuple[str, ...] = ()
 
     @property
@@ -44,9 +47,12 @@ class ManifestFile:
         return f"{self.path} is {age} old, and {self.newer[0]}{others} changed since"
 
 
-def open_manifest(path: Path, project_dir: Path | None = None) -> ManifestFile:
+def open_manifest(
+    path: Path, read: Callable[[bytes, str], M], project_dir: Path | None = None
+) -> ManifestFile[M]:
     """Return the manifest at ``path``, compared with the files of a project if one is given.
 
+    ``read`` decodes the part of it that is needed.
     Raises ConfigurationError where it cannot be read, ArtifactError where it cannot be used.
     """
     try:
@@ -55,7 +61,7 @@ def open_manifest(path: Path, project_dir: Path | None = None) -> ManifestFile:
         raise ConfigurationError(
             f"cannot read {path}: {error.strerror}", "write it with: dbt parse"
         ) from error
-    opened = ManifestFile(path, read_lineage_manifest(content, str(path)))
+    opened = ManifestFile(path, read(content, str(path)))
     gc.freeze()  # it stays until the process ends: the collector need not look at it again
     if project_dir is None:
         return opened

@@ -6,6 +6,7 @@ dashboards are made from this table.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from ledgermind_obs import __version__
 from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, SourceKey, State
+from ledgermind_obs.manifest import Source
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,12 @@ class Series(NamedTuple):
         return SourceKey(*self.label_values[:3])
 
 
+def source_labels(source: Source) -> dict[str, str]:
+    """Return the labels that the series of a source in the manifest carry."""
+    labels = (source.package_name, source.source_name, source.name)
+    return dict(zip(SOURCE_LABELS, labels, strict=True))
+
+
 def report_series(report: FreshnessReport) -> Iterator[Series]:
     """Yield the series of a run that produced a report."""
     for source in report.sources:
@@ -150,14 +158,21 @@ def exposition(series: Iterable[Series], labels: Mapping[str, str] | None = None
     Written here because prometheus_client's ``generate_latest`` takes ten times as long, and a
     thousand sources are twelve thousand series (bench/exposition.py).
     """
-    constant = "".join(f',{name}="{_escape(value)}"' for name, value in (labels or {}).items())
-    families: dict[Metric, list[str]] = {}
+    families: dict[str, tuple[Metric, str, list[str]]] = {}
     for metric, label_values, value in series:
-        pairs = zip(metric.labels, label_values, strict=True)
-        own = ",".join(f'{name}="{_escape(text)}"' for name, text in pairs)
-        braces = (own + constant).lstrip(",")
-        families.setdefault(metric, []).append(f"{metric.name}{{{braces}}} {value!r}\n")
-    return "".join(_family(metric, lines) for metric, lines in families.items()).encode()
+        family = families.get(metric.name)
+        if family is None:
+            family = families[metric.name] = (metric, _template(metric, labels or {}), [])
+        _, template, lines = family
+        lines.append(template % (*map(_escape, label_values), value))
+    return "".join(_family(metric, lines) for metric, _, lines in families.values()).encode()
+
+
+def _template(metric: Metric, labels: Mapping[str, str]) -> str:
+    """Return a line of the metric with ``%s`` for each label's value and ``%r`` for the number."""
+    own = [f'{name}="%s"' for name in metric.labels]
+    constant = [f'{name}="{_escape(value)}"'.replace("%", "%%") for name, value in labels.items()]
+    return f"{metric.name}{{{','.join([*own, *constant])}}} %r\n"
 
 
 def parse_exposition(
@@ -202,6 +217,7 @@ def _family(metric: Metric, lines: Iterable[str]) -> str:
     return f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} gauge\n" + "".join(lines)
 
 
+@functools.lru_cache(maxsize=1024)  # the same few texts come again and again
 def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 

@@ -6,13 +6,17 @@ from ``dbt_project.yml`` and ``profiles.yml`` the way dbt finds and renders them
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ledgermind_obs.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import SandboxedEnvironment
 
 PROJECT_FILE = "dbt_project.yml"
 PROFILES_FILE = "profiles.yml"
@@ -66,7 +70,7 @@ def resource_paths(directory: Path) -> list[str]:
 
     Raises ConfigurationError where ``dbt_project.yml`` cannot be read.
     """
-    settings = _load(directory / PROJECT_FILE)
+    settings = load_yaml(directory / PROJECT_FILE)
     named = {key: settings.get(f"{key}-paths") for key in _RESOURCE_PATHS}
     paths = [named[key] or default for key, default in _RESOURCE_PATHS.items()]
     return [str(path) for group in paths if isinstance(group, list) for path in group]
@@ -74,7 +78,7 @@ def resource_paths(directory: Path) -> list[str]:
 
 def project_name(directory: Path) -> str:
     """Return the project's name; raises ConfigurationError where it does not say."""
-    return _text(_load(directory / PROJECT_FILE), "name", directory / PROJECT_FILE)
+    return _text(load_yaml(directory / PROJECT_FILE), "name", directory / PROJECT_FILE)
 
 
 def open_project(
@@ -90,7 +94,7 @@ def open_project(
     Raises ConfigurationError where a file is absent or unclear.
     """
     found = find_project_dir(directory)
-    settings = _load(found / PROJECT_FILE)
+    settings = load_yaml(found / PROJECT_FILE)
     name = _text(settings, "name", found / PROJECT_FILE)
     profiles = _profiles_dir(found, profiles_dir)
     profile = profile or _text(settings, "profile", found / PROJECT_FILE)
@@ -114,7 +118,7 @@ def _profiles_dir(project_dir: Path, given: Path | None) -> Path:
 def _default_target(path: Path, profile: str) -> str:
     if not path.is_file():
         raise ConfigurationError(f"no {PROFILES_FILE} in {path.parent}", "name it: --profiles-dir")
-    outputs = _load(path).get(profile)
+    outputs = load_yaml(path).get(profile)
     if not isinstance(outputs, Mapping):
         raise ConfigurationError(f"{path} has no profile {profile!r}", "name it: --profile")
     if outputs.get("target") is None:
@@ -122,7 +126,8 @@ def _default_target(path: Path, profile: str) -> str:
     return _text(outputs, "target", path)
 
 
-def _load(path: Path) -> Mapping[str, Any]:
+def load_yaml(path: Path) -> Mapping[str, Any]:
+    """Return the settings in a YAML file; raises ConfigurationError."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -139,26 +144,37 @@ def _text(settings: Mapping[str, Any], key: str, path: Path) -> str:
     value = settings.get(key)
     if not isinstance(value, str) or not value:
         raise ConfigurationError(f"{path} does not say its {key}", f"name it: --{key}")
-    return render(value, f"{key} in {path}") if "{{" in value or "{%" in value else value
+    return render(value, f"{key} in {path}")
 
 
-def render(template: str, place: str) -> str:
-    """Return a value of ``profiles.yml`` with its ``env_var()`` calls filled in.
+def render(template: str, place: str, **context: object) -> str:
+    """Return a text of dbt's YAML with its Jinja filled in: ``env_var()`` and the ``context``.
 
-    Rendered in Jinja's sandbox; ``place`` is what errors call it. Raises ConfigurationError.
+    Rendered in Jinja's sandbox, to a text whatever filter comes last; ``place`` is what errors call
+    it. Raises ConfigurationError.
     """
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import SandboxedEnvironment
+    if "{{" not in template and "{%" not in template and "{#" not in template:
+        return template
+    from jinja2 import TemplateError
 
     try:
-        environment = SandboxedEnvironment(undefined=StrictUndefined)
-        return environment.from_string(template).render(env_var=_env_var)
-    except TemplateError as error:
+        return _jinja().from_string(template).render(env_var=_env_var, **context)
+    except (TemplateError, TypeError, ValueError) as error:
         raise ConfigurationError(f"cannot render {place}: {error}") from error
 
 
-def _env_var(name: str, default: str | None = None) -> str:
+@functools.cache
+def _jinja() -> SandboxedEnvironment:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
+    environment = SandboxedEnvironment(undefined=StrictUndefined)
+    environment.filters |= dict.fromkeys(("as_text", "as_bool", "as_native", "as_number"), str)
+    return environment
+
+
+def _env_var(name: str, default: object = None) -> str:
     value = os.environ.get(name, default)
     if value is None:
         raise ConfigurationError(f"environment variable {name} is not set, and profiles.yml asks")
-    return value
+    return str(value)

@@ -117,7 +117,7 @@ def _check_push(last: float | None, of_what: str, now: datetime, max_age_seconds
     if last is None:
         raise ArtifactError(
             f"Prometheus knows of no push of {of_what} that succeeded",
-            "see whether the push runs, and whether Prometheus scrapes the gateway: obs doctor",
+            "see whether the push runs, and whether Prometheus scrapes the gateway",
         )
     age = now.timestamp() - last
     if age > max_age_seconds:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from ledgermind_obs.manifest import Source
-from ledgermind_obs.metrics import METRICS, SOURCE_LABELS
+from ledgermind_obs.metrics import METRICS, SOURCE_LABELS, source_labels
 from ledgermind_obs.promql import Aggregation, Query, Selector, parse
 
 IDENTITY = ("project", "target", *SOURCE_LABELS)
@@ -154,12 +154,6 @@ def _check_aggregation(
                 f"{aggregation.operator} makes one of sources that differ in {', '.join(dropped)}",
                 f"a fresh one would hide a stale one; write by ({', '.join(IDENTITY)})",
             )
-
-
-def source_labels(source: Source) -> dict[str, str]:
-    """Return the labels that a source's series carry."""
-    labels = (source.package_name, source.source_name, source.name)
-    return dict(zip(SOURCE_LABELS, labels, strict=True))
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -11,13 +11,12 @@ import yaml
 
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.manifest import Source
-from ledgermind_obs.metrics import LOADED_AT
+from ledgermind_obs.metrics import LOADED_AT, source_labels
 from ledgermind_obs.promql import Query, Selector, parse
 from ledgermind_obs.queries import (
     Catalogue,
     Fault,
     check_expression,
-    source_labels,
     unique,
 )
 

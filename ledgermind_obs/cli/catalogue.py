@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from ledgermind_obs.cli.document import to_json
-from ledgermind_obs.cli.lineage import Workplace, lineage_options
 from ledgermind_obs.cli.options import Command, option
+from ledgermind_obs.cli.workplace import Workplace, workplace_options
 from ledgermind_obs.queries import Catalogue, Fault
 
 FORMATS = click.Choice(["table", "json"])
@@ -33,7 +33,7 @@ def catalogue_options(command: Command) -> Command:
         sources = tuple(manifest.sources[uid] for uid in manifest.with_freshness())
         return command(catalogue=Catalogue(sources, allow_metric), **others)
 
-    return _allow_metric(lineage_options(wrapper))
+    return _allow_metric(workplace_options(wrapper))
 
 
 def tell(faults: Sequence[Fault], checked: str, output: str) -> None:

@@ -6,20 +6,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import click
 
 from ledgermind_obs import metrics
 from ledgermind_obs.ages import format_age
-from ledgermind_obs.cli import explain, warn
+from ledgermind_obs.cli import explain as explain_failure
+from ledgermind_obs.cli import warn
 from ledgermind_obs.cli.document import (
     pushed_document,
     report_document,
     to_json,
-    verdict_document,
 )
-from ledgermind_obs.cli.gate import Above, Gate, decide, exposure_option, gate_options, upstream_now
+from ledgermind_obs.cli.gate import Above, Gate, exposure_option, gate_options
 from ledgermind_obs.cli.options import (
     Duration,
     SelectCommand,
@@ -30,14 +31,13 @@ from ledgermind_obs.cli.options import (
 )
 from ledgermind_obs.dbt import Dbt
 from ledgermind_obs.delivery import Delivery, Sink, deliver, deliver_failure
-from ledgermind_obs.errors import NothingSelectedError, ObsError
+from ledgermind_obs.direct import Postgres
+from ledgermind_obs.errors import ConfigurationError, NothingSelectedError, ObsError
 from ledgermind_obs.events import Event
 from ledgermind_obs.freshness import UNMEASURED, FreshnessReport, State
-from ledgermind_obs.gate import Policy, Verdict, judge
+from ledgermind_obs.gate import Policy, judge
 from ledgermind_obs.lock import locked
-from ledgermind_obs.measurement import measure
-from ledgermind_obs.upstream import Upstream
-from ledgermind_obs.written import as_html, as_markdown, of_project
+from ledgermind_obs.measurement import Engine, measure
 
 FORMATS = click.Choice(["table", "json"])
 REPORTS = click.Choice(["text", "markdown", "html", "json"])
@@ -64,6 +64,7 @@ def freshness() -> None:
 @lock_timeout_option("0s")
 def push(
     dbt: Dbt,
+    engine: Engine,
     sink: Sink,
     select: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -82,7 +83,7 @@ def push(
         with _failure_is_told(sink, dry_run=dry_run):
             if above:
                 select = _selectors(dbt, above)
-            report = _measure(dbt, select, exclude, quiet=output == "json")
+            report = _measure(engine, select, exclude, quiet=output == "json")
         if dry_run:
             click.echo(metrics.exposition(metrics.report_series(report)), nl=False)
         else:
@@ -106,15 +107,18 @@ def push(
 @option("--allow-future", is_flag=True, help="Let a source through whose newest row is ahead.")
 @option("--allow-query-error", is_flag=True, help="Let a source through whose query failed.")
 @option("--allow-missing", is_flag=True, help="Let a source through that dbt did not look at.")
+@option("--explain", is_flag=True, help="Say which look-up scans its table, and which index helps.")
 @option("--format", "output", type=FORMATS, default="table", help="What to print.")
 @lock_timeout_option("1m")
 def check(
     dbt: Dbt,
+    engine: Engine,
     select: tuple[str, ...],
     exclude: tuple[str, ...],
     gate: Gate | None,
     max_age: float | None,
     fail_on: str,
+    explain: bool,
     output: str,
     lock_timeout: float,
     **allow: bool,
@@ -123,22 +127,32 @@ def check(
 
     Exit code 0 lets it run, 1 stops it. What cannot be measured stops it too.
     """
+    from ledgermind_obs.cli.verdict import tell_exposure_verdict, tell_verdict
+
     policy, quiet = _policy(max_age, fail_on, allow), output == "json"
+    engine = _explaining(engine) if explain else engine
     with _shut_without_a_report(output):
         if gate:
+            from ledgermind_obs.cli.decision import decide
+
             upstream, report, verdict = decide(
                 dbt,
                 gate,
                 policy,
-                lambda chosen: _measure(dbt, chosen, (), quiet=quiet),
+                lambda chosen: _measure(engine, chosen, (), quiet=quiet),
                 lock_timeout,
             )
-            _show_exposure_verdict(upstream, report, verdict, output)
+            tell_exposure_verdict(upstream, report, verdict, output)
         else:
             with locked(dbt.project.private_target_path, lock_timeout):
-                report = _measure(dbt, select, exclude, quiet=quiet)
+                report = _measure(engine, select, exclude, quiet=quiet)
             verdict = judge(report, policy, datetime.now(UTC))
-            _show_verdict(report, verdict, output)
+            tell_verdict(report, verdict, output)
+    if report.scans is not None and output == "table":
+        from ledgermind_obs.cli.show import show_scans
+
+        click.echo()
+        show_scans(report.scans)
     if not verdict.lets_through:
         sys.exit(1)
 
@@ -150,6 +164,7 @@ def check(
 @lock_timeout_option("1m")
 def report(
     dbt: Dbt,
+    engine: Engine,
     select: tuple[str, ...],
     exclude: tuple[str, ...],
     above: Above | None,
@@ -163,7 +178,7 @@ def report(
     with locked(dbt.project.private_target_path, lock_timeout):
         if above:
             select = _selectors(dbt, above)
-        measured = _measure(dbt, select, exclude, quiet=output == "json")
+        measured = _measure(engine, select, exclude, quiet=output == "json")
     _write_report(measured, output)
 
 
@@ -175,11 +190,21 @@ def _write_report(measured: FreshnessReport, output: str) -> None:
 
         show_report(measured)
     else:
+        from ledgermind_obs.written import as_html, as_markdown
+
         click.echo(as_markdown(measured) if output == "markdown" else as_html(measured))
+
+
+def _explaining(engine: Engine) -> Engine:
+    if not isinstance(engine, Postgres):
+        raise ConfigurationError("dbt cannot explain its look-ups", "add --engine postgres")
+    return replace(engine, explain=True)
 
 
 def _selectors(dbt: Dbt, above: Above) -> tuple[str, ...]:
     """Return the selection of the measured sources above an exposure, of which there is one."""
+    from ledgermind_obs.cli.decision import upstream_now
+
     upstream = upstream_now(dbt, above)
     if not upstream.selectors:
         raise NothingSelectedError(
@@ -192,10 +217,10 @@ def _selectors(dbt: Dbt, above: Above) -> tuple[str, ...]:
 
 
 def _measure(
-    dbt: Dbt, select: tuple[str, ...], exclude: tuple[str, ...], *, quiet: bool
+    engine: Engine, select: tuple[str, ...], exclude: tuple[str, ...], *, quiet: bool
 ) -> FreshnessReport:
     with _progress(show=sys.stderr.isatty() and not quiet) as on_event:
-        report = measure(dbt, select, exclude, on_event)
+        report = measure(engine, select, exclude, on_event)
     for criterion in report.unmatched:
         warn(f"{criterion!r} in the selection matches no source")
     return report
@@ -208,7 +233,7 @@ def _progress(*, show: bool) -> Iterator[Callable[[Event], None]]:
         return
     from ledgermind_obs.cli.show import progress
 
-    with progress("dbt source freshness") as on_event:
+    with progress("source freshness") as on_event:
         yield on_event
 
 
@@ -218,14 +243,9 @@ def _shut_without_a_report(output: str) -> Iterator[None]:
     try:
         yield
     except ObsError as error:
-        if output == "table":
-            from ledgermind_obs.cli.show import show_verdict
+        from ledgermind_obs.cli.verdict import tell_failure
 
-            show_verdict("DO NOT RUN ML TRAINING: nothing could be measured", good=False)
-        else:
-            from ledgermind_obs.cli.verdict import failure_document
-
-            click.echo(to_json(failure_document(error)))
+        tell_failure(error, output)
         raise
 
 
@@ -245,7 +265,7 @@ def _after_failure(sink: Sink, started_at: datetime, duration: float, error: Obs
     try:
         deliver_failure(sink, started_at, duration)
     except ObsError as undelivered:
-        explain(undelivered)
+        explain_failure(undelivered)
         told = "nothing was erased, and nothing could be sent"
     else:
         told = "nothing was erased; dbt_freshness_run_success is 0"
@@ -283,33 +303,3 @@ def _policy(max_age: float | None, fail_on: str, allow: dict[str, bool]) -> Poli
     return Policy(
         fail_on_warn=fail_on == "warn", allowed=frozenset(allowed), max_age_seconds=max_age
     )
-
-
-def _show_exposure_verdict(
-    upstream: Upstream, report: FreshnessReport, verdict: Verdict, output: str
-) -> None:
-    from ledgermind_obs.cli.verdict import exposure_document, show_exposure_verdict
-
-    if output == "json":
-        click.echo(to_json(exposure_document(upstream, report, verdict)))
-    else:
-        show_exposure_verdict(upstream, verdict)
-
-
-def _show_verdict(report: FreshnessReport, verdict: Verdict, output: str) -> None:
-    if output == "json":
-        click.echo(to_json(verdict_document(report, verdict)))
-        return
-    from ledgermind_obs.cli.show import show_judgements, show_verdict
-
-    blockers, warnings = verdict.blockers, verdict.warnings
-    if blockers:
-        sentence = (
-            f"DO NOT RUN ML TRAINING: {len(blockers)} of {of_project(report)} too old or unknown"
-        )
-    else:
-        sentence = f"ML training may run: {of_project(report)}, {len(warnings)} with a warning"
-    show_verdict(sentence, good=not blockers)
-    if blockers or warnings:
-        click.echo()
-        show_judgements([*warnings, *blockers])

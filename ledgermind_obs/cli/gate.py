@@ -1,49 +1,23 @@
-"""The gate in front of an exposure: what is above it, how fresh that is, may training run."""
+"""The options of the gate in front of an exposure: which one, and by what evidence."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ledgermind_obs.ages import format_age
-from ledgermind_obs.cli.manifest import ManifestChoice, current_manifest, manifest_options
+from ledgermind_obs.cli.manifest import ManifestChoice, manifest_options
 from ledgermind_obs.cli.options import Command, Duration, Label, in_order, option, secret
-from ledgermind_obs.cli.surroundings import open_artifact
-from ledgermind_obs.dbt import Dbt, parse
-from ledgermind_obs.errors import ArtifactError
-from ledgermind_obs.freshness import (
-    Artifact,
-    FreshnessReport,
-    generated_at,
-    narrowed,
-    report_of_artifact,
-)
-from ledgermind_obs.gate import Policy, Verdict, judge, judge_upstream
-from ledgermind_obs.lineage import Blindness, Lineage
-from ledgermind_obs.lock import locked
-from ledgermind_obs.manifest_file import open_manifest
-from ledgermind_obs.pushed import query_pushed, report_of_pushed
-from ledgermind_obs.transport import Endpoint, Tls, bearer_auth
-from ledgermind_obs.upstream import Upstream, upstream_of
 
-# Measures the sources that these selectors mean.
-Measure = Callable[[tuple[str, ...]], FreshnessReport]
+if TYPE_CHECKING:  # a push without an exposure pays for neither
+    from ledgermind_obs.lineage import Blindness
+    from ledgermind_obs.transport import Endpoint
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_CLOCK_TOLERANCE_SECONDS = 300.0
-
-# What may be let through by name, each by its own flag; the other kinds are faults of the project.
-_TOLERABLE = {
-    "allow_no_freshness": (Blindness.NO_FRESHNESS, Blindness.UNMEASURABLE),
-    "allow_seed": (Blindness.SEED,),
-    "allow_unseen": (Blindness.UNSEEN, Blindness.OTHER_PROJECT),
-}
 
 
 @dataclass(frozen=True)
@@ -183,111 +157,23 @@ def _check_usage(
         raise click.UsageError("--exposure selects by itself: drop --select and --exclude")
 
 
-def _tolerated(*patterns: tuple[str, ...]) -> dict[Blindness, tuple[str, ...]]:
-    pairs = zip(_TOLERABLE.values(), patterns, strict=True)
-    return {kind: given for kinds, given in pairs for kind in kinds}
+def _tolerated(
+    no_freshness: tuple[str, ...], seed: tuple[str, ...], unseen: tuple[str, ...]
+) -> dict[Blindness, tuple[str, ...]]:
+    """Return the patterns by what they let through; the other kinds are faults of the project."""
+    from ledgermind_obs.lineage import Blindness
+
+    return {
+        Blindness.NO_FRESHNESS: no_freshness,
+        Blindness.UNMEASURABLE: no_freshness,
+        Blindness.SEED: seed,
+        Blindness.UNSEEN: unseen,
+        Blindness.OTHER_PROJECT: unseen,
+    }
 
 
 def _endpoint(url: str, token: str) -> Endpoint:
+    from ledgermind_obs.transport import Endpoint, Tls, bearer_auth
+
     authorization = bearer_auth(token) if token else ""
     return Endpoint.parse(url, authorization=authorization, tls=Tls(), timeout=30.0)
-
-
-def upstream_now(dbt: Dbt, gate: Above) -> Upstream:
-    """Return what is above the exposure, by a manifest that is as new as the project.
-
-    The caller holds the project's lock, because dbt may have to parse. Raises ConfigurationError.
-    """
-    project = dbt.project
-    opened = current_manifest(
-        gate.manifest, project.directory, project.target_path, lambda: parse(dbt)
-    )
-    _check_project(opened.manifest.metadata.project_name, dbt)
-    return upstream_of(Lineage(opened.manifest), gate.exposure)
-
-
-def _check_project(name: str | None, dbt: Dbt) -> None:
-    if name != dbt.project.name:
-        raise ArtifactError(
-            f"the manifest is of project {name or 'without a name'}, not of {dbt.project.name}",
-            "name the right one with --manifest, or drop --manifest",
-        )
-
-
-def decide(
-    dbt: Dbt, gate: Gate, policy: Policy, measure: Measure, lock_timeout: float
-) -> tuple[Upstream, FreshnessReport, Verdict]:
-    """Return what is above the exposure, its freshness by the gate's evidence, and the verdict.
-
-    Raises an ObsError where the evidence cannot be had or cannot be used; that blocks as well.
-    """
-    if gate.artifact or gate.prometheus:
-        upstream = _upstream_beside_others(dbt, gate, lock_timeout)
-        report = _known(dbt, gate, upstream)
-    else:
-        with locked(dbt.project.private_target_path, lock_timeout):
-            upstream, report = _measured(dbt, gate, measure)
-    names = {spot.node: upstream.lineage.label(spot.node) for spot in upstream.blind_spots}
-    verdict = judge(report, policy, datetime.now(UTC))
-    return upstream, report, judge_upstream(verdict, upstream.blind_spots, names, gate.tolerated)
-
-
-def _upstream_beside_others(dbt: Dbt, gate: Gate, lock_timeout: float) -> Upstream:
-    """Return what is above the exposure; the lock is taken only where dbt may have to parse."""
-    if gate.manifest.path or gate.manifest.no_parse:
-        return upstream_now(dbt, gate)
-    with locked(dbt.project.private_target_path, lock_timeout):
-        return upstream_now(dbt, gate)
-
-
-def _measured(dbt: Dbt, gate: Gate, measure: Measure) -> tuple[Upstream, FreshnessReport]:
-    """Measure, then look at the graph again: the run's own manifest has the last word."""
-    upstream = upstream_now(dbt, gate)
-    if not upstream.measured:
-        return upstream, _nothing_measured(dbt)
-    report = measure(tuple(upstream.selectors))
-    written = dbt.project.private_target_path / "manifest.json"
-    if gate.manifest.path is None and written.is_file():
-        upstream = upstream_of(Lineage(open_manifest(written).manifest), gate.exposure)
-    return upstream, narrowed(report, upstream.lineage.manifest, upstream.measured)
-
-
-def _nothing_measured(dbt: Dbt) -> FreshnessReport:
-    return FreshnessReport(
-        started_at=datetime.now(UTC),
-        duration_seconds=0.0,
-        engine="none",
-        engine_version="",
-        project=dbt.project.name,
-        target=dbt.project.target,
-        whole=False,
-        sources=(),
-    )
-
-
-def _known(dbt: Dbt, gate: Gate, upstream: Upstream) -> FreshnessReport:
-    """Return what an artifact, or Prometheus, knows of the sources above the exposure."""
-    target, now = dbt.project.target, datetime.now(UTC)
-    manifest, wanted = upstream.lineage.manifest, upstream.measured
-    if gate.prometheus:
-        labels = {"project": dbt.project.name, "target": target, **gate.prometheus_labels}
-        samples = query_pushed(gate.prometheus, labels)
-        return report_of_pushed(
-            samples, manifest, wanted, target=target, now=now, max_age_seconds=gate.push_max_age
-        )
-    assert gate.artifact is not None  # noqa: S101 - one of the two was given
-    artifact = open_artifact(gate.artifact)
-    _check_age(artifact, gate, now)
-    return report_of_artifact(artifact, manifest, wanted, target=target, name=str(gate.artifact))
-
-
-def _check_age(artifact: Artifact, gate: Gate, now: datetime) -> None:
-    name = str(gate.artifact)
-    age = (now - generated_at(artifact.metadata, name)).total_seconds()
-    if age < -_CLOCK_TOLERANCE_SECONDS:
-        raise ArtifactError(f"{name} was written {format_age(-age)} from now: a clock is wrong")
-    if age > gate.artifact_max_age:
-        raise ArtifactError(
-            f"{name} is {format_age(age)} old, limit {format_age(gate.artifact_max_age)}",
-            "measure again, or say with --artifact-max-age how old it may be",
-        )

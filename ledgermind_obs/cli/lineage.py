@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,18 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ledgermind_obs.cli import warn
-from ledgermind_obs.cli.manifest import ManifestChoice, current_manifest, manifest_options
-from ledgermind_obs.cli.options import (
-    Command,
-    lock_timeout_option,
-    option,
-    project_options,
-)
+from ledgermind_obs.cli.options import option
+from ledgermind_obs.cli.workplace import Workplace, workplace_options
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.findings import CODES, Checked, Finding, Ignore, Surroundings, check, without
 from ledgermind_obs.lineage import Lineage, find_node, search
-from ledgermind_obs.manifest_file import ManifestFile, open_manifest
-from ledgermind_obs.project import PROJECT_FILE, find_project_dir, project_name
+from ledgermind_obs.manifest import read_lineage_manifest
+from ledgermind_obs.manifest_file import open_manifest
+from ledgermind_obs.project import project_name
 
 if TYPE_CHECKING:
     from ledgermind_obs.impact import Impact
@@ -32,20 +26,6 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 _PLACE = click.Path(path_type=Path)
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """The manifest a command works with, and the project it belongs to, where that is known."""
-
-    opened: ManifestFile
-    project_dir: Path | None
-    target_path: Path | None
-
-    @functools.cached_property
-    def lineage(self) -> Lineage:
-        """The manifest's graph."""
-        return Lineage(self.opened.manifest)
 
 
 class IgnoreEntry(click.ParamType):  # type: ignore[type-arg]
@@ -63,56 +43,6 @@ class IgnoreEntry(click.ParamType):  # type: ignore[type-arg]
         if code not in {known.id for known in CODES}:
             self.fail(f"{code!r} is not a code; see docs/lineage.md", param, ctx)
         return Ignore(code, pattern or "*")
-
-
-def lineage_options(command: Command) -> Command:
-    """Give a command the project's options, made into ``place``."""
-
-    @functools.wraps(command)
-    def wrapper(
-        choice: ManifestChoice,
-        project_dir: Path | None,
-        target_path: Path | None,
-        lock_timeout: float,
-        profiles_dir: Path | None,
-        profile: str | None,
-        target: str | None,
-        executable: str | None,
-        project_vars: str | None,
-        timeout: float,
-        **others: Any,
-    ) -> Any:
-        directory = _project_dir(project_dir, choice)
-        files = target_path or (directory / "target" if directory else Path("target"))
-
-        def parse() -> Path:
-            from ledgermind_obs.dbt import Dbt, parse
-            from ledgermind_obs.lock import locked
-            from ledgermind_obs.project import open_project
-
-            project = open_project(
-                directory,
-                profiles_dir=profiles_dir,
-                profile=profile,
-                target=target,
-                target_path=target_path,
-            )
-            with locked(project.private_target_path, lock_timeout):
-                return parse(Dbt(project, executable, None, project_vars, timeout))
-
-        opened = current_manifest(choice, directory, files, parse)
-        return command(place=Workplace(opened, directory, files), **others)
-
-    return manifest_options(project_options(lock_timeout_option("1m")(wrapper)))
-
-
-def _project_dir(given: Path | None, choice: ManifestChoice) -> Path | None:
-    """Return the project's directory; a manifest that was named can do without one."""
-    if given is None and choice.path:
-        beside = [Path(), Path("warehouse")]
-        if not any((candidate / PROJECT_FILE).is_file() for candidate in beside):
-            return None
-    return find_project_dir(given)
 
 
 @click.group()
@@ -142,7 +72,7 @@ def lineage() -> None:
     default="table",
     help="What to print.",
 )
-@lineage_options
+@workplace_options
 def check_command(
     exposures: tuple[str, ...],
     tag: tuple[str, ...],
@@ -235,7 +165,7 @@ def _shown(path: Path) -> str:
     default="tree",
     help="What to print.",
 )
-@lineage_options
+@workplace_options
 def graph_command(
     exposure: str,
     freshness: bool,
@@ -279,7 +209,7 @@ def graph_command(
     default="table",
     help="What to print.",
 )
-@lineage_options
+@workplace_options
 def search_command(
     tag: tuple[str, ...], name: tuple[str, ...], output: str, place: Workplace
 ) -> None:
@@ -317,7 +247,7 @@ def search_command(
     default="table",
     help="What to print.",
 )
-@lineage_options
+@workplace_options
 def impact_command(
     nodes: tuple[str, ...],
     state: Path | None,
@@ -353,7 +283,7 @@ def _changes(place: Workplace, state: Path) -> list[Impact]:
     from ledgermind_obs.impact import changes_between, impacts_of, read_state
 
     old, new = state / "manifest.json", place.opened.path
-    before = open_manifest(old)
+    before = open_manifest(old, read_lineage_manifest)
     changes = changes_between(
         read_state(old.read_bytes(), str(old)), read_state(new.read_bytes(), str(new))
     )

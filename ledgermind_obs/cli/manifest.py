@@ -14,6 +14,7 @@ import click
 from ledgermind_obs.cli import warn
 from ledgermind_obs.cli.options import Command, option
 from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.manifest import LineageManifest, read_lineage_manifest
 from ledgermind_obs.manifest_file import ManifestFile, newest_manifest, open_manifest
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -29,16 +30,16 @@ class ManifestChoice:
 
 def current_manifest(
     choice: ManifestChoice, project_dir: Path | None, target_path: Path, parse: Callable[[], Path]
-) -> ManifestFile:
+) -> ManifestFile[LineageManifest]:
     """Return the manifest that was named, the newest of the project, or a new one by ``parse``.
 
     One that is older than the project's files is used only where parsing is forbidden, and then
     stderr says so. Raises ConfigurationError where there is none.
     """
     path = choice.path or newest_manifest([target_path, target_path / "obs"])
-    found = open_manifest(path, project_dir) if path else None
+    found = open_manifest(path, read_lineage_manifest, project_dir) if path else None
     if choice.path is None and not choice.no_parse and (found is None or found.newer):
-        found = open_manifest(parse(), project_dir)
+        found = open_manifest(parse(), read_lineage_manifest, project_dir)
     if found is None:
         raise ConfigurationError(
             f"there is no manifest.json in {target_path}", "run dbt parse, or drop --no-parse"

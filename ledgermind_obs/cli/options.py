@@ -117,18 +117,38 @@ project_options = in_order(
         help="dbt's files go below it, in obs/.  [default: target in the project]",
     ),
     option("--dbt", "executable", env="OBS_DBT", help="The dbt to run.  [default: dbt on PATH]"),
-    option("--timeout", type=Duration(), default="10m", help="When to end a dbt that hangs."),
+    option("--timeout", type=Duration(), default="10m", help="When to end a run that hangs."),
 )
 _dbt_options = in_order(
     project_options,
     option("--select", "-s", multiple=True, help="Only these sources, in dbt's syntax."),
     option("--exclude", multiple=True, help="Without these sources, in dbt's syntax."),
-    option("--threads", type=click.IntRange(min=1), help="How many queries dbt runs at once."),
+    option("--threads", type=click.IntRange(min=1), help="How many queries run at once."),
+    option(
+        "--engine",
+        type=click.Choice(["dbt", "postgres"]),
+        default="dbt",
+        help="Run dbt, or ask PostgreSQL directly what dbt would (docs/engines.md).",
+    ),
+    option(
+        "--query-timeout",
+        type=Duration(),
+        default="1m",
+        help="How long PostgreSQL may take for one source.  [--engine postgres]",
+    ),
+    option(
+        "--allow-stale-manifest",
+        is_flag=True,
+        help="Ask by a manifest older than the project's files.  [--engine postgres]",
+    ),
 )
 
 
 def dbt_options(command: Command) -> Command:
-    """Give a command dbt's own options, made into ``dbt``; ``select`` and ``exclude`` stay."""
+    """Give a command dbt's own options, made into ``dbt`` and the ``engine`` that measures.
+
+    ``select`` and ``exclude`` stay.
+    """
 
     @functools.wraps(command)
     def wrapper(
@@ -141,9 +161,13 @@ def dbt_options(command: Command) -> Command:
         threads: int | None,
         project_vars: str | None,
         timeout: float,
+        engine: str,
+        query_timeout: float,
+        allow_stale_manifest: bool,
         **others: Any,
     ) -> Any:
         from ledgermind_obs.dbt import Dbt
+        from ledgermind_obs.direct import Postgres
 
         project = open_project(
             project_dir,
@@ -152,7 +176,16 @@ def dbt_options(command: Command) -> Command:
             target=target,
             target_path=target_path,
         )
-        return command(dbt=Dbt(project, executable, threads, project_vars, timeout), **others)
+        dbt = Dbt(project, executable, threads, project_vars, timeout)
+        if engine == "dbt":
+            return command(dbt=dbt, engine=dbt, **others)
+        if project_vars:
+            raise ConfigurationError(
+                "--engine postgres cannot apply --vars: the manifest holds what dbt made of them",
+                "use --engine dbt",
+            )
+        postgres = Postgres(project, threads, timeout, query_timeout, allow_stale_manifest)
+        return command(dbt=dbt, engine=postgres, **others)
 
     return _dbt_options(wrapper)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ledgermind_obs.ages import format_age
 from ledgermind_obs.events import Event
-from ledgermind_obs.freshness import FreshnessReport, State
+from ledgermind_obs.freshness import FreshnessReport, Scan, State
 from ledgermind_obs.gate import Judgement, next_steps
 from ledgermind_obs.written import age_of, by_severity, explanation, summary
 
@@ -39,6 +39,22 @@ def show_report(report: FreshnessReport) -> None:
         table.add_row(source.name, *state, explanation(source))
     _print(table)
     click.echo(f"\n{summary(report)}")
+    if report.declared_at:
+        age = format_age((report.started_at - report.declared_at).total_seconds())
+        click.echo(f"asked without dbt, by the manifest it wrote {age} ago")
+
+
+def show_scans(scans: Sequence[Scan]) -> None:
+    """Print the look-ups that read whole tables, and what would spare them that."""
+    if not scans:
+        click.echo("no look-up scans a whole table")
+        return
+    click.echo("look-ups that scan a whole table, for want of an index:")
+    table = _grid()
+    for found in scans:
+        rows, seconds = f"{found.rows:,} rows", f"{found.seconds:.3f} s"
+        table.add_row(found.name, Text(rows, justify="right"), seconds, found.advice)
+    _print(table)
 
 
 def show_judgements(judgements: list[Judgement]) -> None:
@@ -52,11 +68,6 @@ def show_judgements(judgements: list[Judgement]) -> None:
     click.echo()
     for names, step in _steps(judgements).items():
         click.echo(f"next, {names}: {step}")
-
-
-def show_verdict(sentence: str, *, good: bool) -> None:
-    """Print the sentence that decides, so that it cannot be overlooked."""
-    click.secho(sentence, bold=True, fg="green" if good else "red")
 
 
 @contextmanager

@@ -9,14 +9,12 @@ from typing import Any
 
 import msgspec
 
-from ledgermind_obs.coverage import covered_by_dashboard, covered_by_rules
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.findings import Finding
 from ledgermind_obs.freshness import Artifact, FreshnessReport, read_artifact, report_of_artifact
 from ledgermind_obs.lineage import Lineage
 from ledgermind_obs.manifest import Exposure, Source
 from ledgermind_obs.promql import Selector
-from ledgermind_obs.rules import read_rules
 from ledgermind_obs.upstream import Upstream
 
 RULES = Path("prometheus/rules")
@@ -31,6 +29,9 @@ def rule_selectors(given: Path | None) -> list[Selector] | None:
     files = _contents(given, RULES, (".yml", ".yaml"))
     if files is None:
         return None
+    from ledgermind_obs.coverage import covered_by_rules
+    from ledgermind_obs.rules import read_rules
+
     return covered_by_rules(
         rule for path, content in files for rule in read_rules(content, str(path))
     )
@@ -44,6 +45,8 @@ def dashboard_selectors(given: Path | None) -> list[Selector] | None:
     files = _contents(given, DASHBOARDS, (".json",))
     if files is None:
         return None
+    from ledgermind_obs.coverage import covered_by_dashboard
+
     documents = (_decoded(path, content) for path, content in files)
     return [selector for document in documents for selector in covered_by_dashboard(document)]
 

@@ -1,4 +1,4 @@
-"""The gate's verdict on an exposure, as people and programs read it."""
+"""The gate's verdict, as people and programs read it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from ledgermind_obs.ages import format_age
-from ledgermind_obs.cli.document import verdict_document
+from ledgermind_obs.cli.document import to_json, verdict_document
 from ledgermind_obs.freshness import FreshnessReport
 from ledgermind_obs.gate import Judgement, Verdict, next_steps
 from ledgermind_obs.lineage import Blindness, BlindSpot, advice
 from ledgermind_obs.upstream import Upstream
+from ledgermind_obs.written import of_project
 
 # The kinds of blind spots that may be let through by name, and the flag for it.
 TOLERATED_BY = {
@@ -25,6 +26,49 @@ TOLERATED_BY = {
 
 BLOCKED = "DO NOT RUN ML TRAINING"
 OPEN = "ML training may run"
+
+
+def tell_verdict(report: FreshnessReport, verdict: Verdict, output: str) -> None:
+    """Print the verdict on a whole report, with what blocks and what warns."""
+    if output == "json":
+        click.echo(to_json(verdict_document(report, verdict)))
+        return
+    from ledgermind_obs.cli.show import show_judgements
+
+    blockers, warnings = verdict.blockers, verdict.warnings
+    _say(_sentence_of_report(report, verdict), good=verdict.lets_through)
+    if blockers or warnings:
+        click.echo()
+        show_judgements([*warnings, *blockers])
+
+
+def tell_exposure_verdict(
+    upstream: Upstream, report: FreshnessReport, verdict: Verdict, output: str
+) -> None:
+    """Print the verdict on what is above an exposure, with each blocker's path to it."""
+    if output == "json":
+        click.echo(to_json(exposure_document(upstream, report, verdict)))
+    else:
+        show_exposure_verdict(upstream, verdict)
+
+
+def tell_failure(error: Exception, output: str) -> None:
+    """Print the verdict where there is no evidence to judge by: it blocks."""
+    if output == "json":
+        click.echo(to_json(failure_document(error)))
+    else:
+        _say(f"{BLOCKED}: nothing could be measured", good=False)
+
+
+def _say(words: str, *, good: bool) -> None:
+    """Print the sentence that decides, so that it cannot be overlooked."""
+    click.secho(words, bold=True, fg="green" if good else "red")
+
+
+def _sentence_of_report(report: FreshnessReport, verdict: Verdict) -> str:
+    if verdict.lets_through:
+        return f"{OPEN}: {of_project(report)}, {len(verdict.warnings)} with a warning"
+    return f"{BLOCKED}: {len(verdict.blockers)} of {of_project(report)} too old or unknown"
 
 
 def sentence(upstream: Upstream, verdict: Verdict) -> str:
@@ -44,8 +88,7 @@ def sentence(upstream: Upstream, verdict: Verdict) -> str:
 
 def show_exposure_verdict(upstream: Upstream, verdict: Verdict) -> None:
     """Print the sentence, then each blocker with its path and what to do, then the warnings."""
-    colour = "green" if verdict.lets_through else "red"
-    click.secho(sentence(upstream, verdict), bold=True, fg=colour)
+    _say(sentence(upstream, verdict), good=verdict.lets_through)
     for judgement in verdict.blockers:
         _show(upstream, judgement.source.unique_id, _facts(judgement), next_steps(judgement.state))
     for spot in verdict.blind:

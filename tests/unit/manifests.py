@@ -38,6 +38,7 @@ def model(name: str, /, *parents: str, kind: str = "model", **fields: Any) -> Na
     own = {
         "depends_on": {"macros": [], "nodes": list(parents)},
         "config": {"materialized": "view"},
+        "checksum": {"name": "sha256", "checksum": f"of {name}"},
         "original_file_path": f"models/{name}.sql",
     }
     return uid, {**_common(uid, name, kind), **own, **fields}

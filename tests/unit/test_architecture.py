@@ -10,8 +10,12 @@ import ledgermind_obs
 ROOT = Path(ledgermind_obs.__file__).parent
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 PURE = [
-    *("ages", "dashboard", "delivery", "errors", "events", "freshness", "gate", "manifest"),
-    *("metrics", "promql", "queries", "rules", "written"),
+    "explain",
+    "lookups",
+    "selection",
+    *("ages", "coverage", "dashboard", "delivery", "errors", "events", "findings", "freshness"),
+    *("gate", "graph", "impact", "lineage", "manifest", "metrics", "positions", "promql"),
+    *("queries", "rules", "upstream", "written"),
 ]
 EFFECTS = {"click", "rich", "subprocess", "os", "socket", "ssl", "http", "urllib", "shutil"}
 

@@ -10,8 +10,16 @@ import msgspec
 import pytest
 
 from ledgermind_obs.cli.findings import FORMATS, worst
-from ledgermind_obs.coverage import covered_by_dashboard, covered_by_rules, is_covered, selectors
-from ledgermind_obs.findings import CODES, Checked, Ignore, Surroundings, check, without
+from ledgermind_obs.coverage import covered_by_dashboard, covered_by_rules, selectors
+from ledgermind_obs.findings import (
+    CODES,
+    Checked,
+    Ignore,
+    Surroundings,
+    check,
+    is_covered,
+    without,
+)
 from ledgermind_obs.manifest import Source
 from ledgermind_obs.positions import line_of
 from ledgermind_obs.rules import read_rules

@@ -1,0 +1,1 @@
+select * from {{ ref('fct', v=2) }} join {{ ref('codes') }} using (id)

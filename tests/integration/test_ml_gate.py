@@ -1,0 +1,177 @@
+"""The gate in front of ML training, on the warehouse with real parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from demo.data import Demo, load
+from demo.services import Postgres, Prometheus, Pushgateway, prometheus
+
+ROOT = Path(__file__).parents[2]
+OBS = Path(sys.executable).with_name("obs")
+NAME = "ml_training_pipeline"
+LET_THROUGH = (
+    *("--allow-no-freshness", "app.suggestion_events"),
+    *("--allow-no-freshness", "app.suggestion_feedback"),
+)
+BLOCKED, OPEN = "DO NOT RUN ML TRAINING", "ML training may run"
+SCRAPED_SECONDS = 60
+
+
+@dataclass
+class Ml:
+    """The warehouse's project with a database of its own."""
+
+    project: Path
+    database: Postgres
+
+    def obs(self, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run ``obs`` in the project."""
+        return subprocess.run(
+            [OBS, *argv],
+            cwd=self.project,
+            env={**os.environ, **self.database.env(), "DBT_TARGET": "dev", **env},
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    def gate(self, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run the gate with the two sources that need no freshness let through."""
+        return self.obs("freshness", "check", "--exposure", NAME, *LET_THROUGH, *argv, **env)
+
+    def sql(self, statement: str) -> None:
+        """Run a statement in the warehouse's database."""
+        session = self.database.connect()
+        with session, session.cursor() as cursor:
+            cursor.execute(statement)
+        session.close()
+
+
+@pytest.fixture(scope="module")
+def ml(postgres: Postgres) -> Iterator[Ml]:
+    postgres.start()
+    database = postgres.create_database("ml_gate")
+    session = database.connect()
+    load(session, Demo(transactions=500))
+    session.close()
+    with tempfile.TemporaryDirectory(prefix="obs-test-") as directory:
+        project = Path(directory) / "warehouse"
+        ignored = shutil.ignore_patterns("target", "logs")
+        shutil.copytree(ROOT / "warehouse", project, ignore=ignored)
+        yield Ml(project, database)
+    postgres.drop_database("ml_gate")
+
+
+def test_fresh_sources_let_training_run_and_the_old_label_is_a_warning(ml: Ml) -> None:
+    found = ml.gate()
+
+    assert found.returncode == 0, found.stdout + found.stderr
+    lines = found.stdout.splitlines()
+    assert lines[0] == f"{OPEN}: 3 sources above {NAME} measured, 1 with a warning"
+    assert any(line.startswith("app.transaction_labels  warn  2 d 10 h") for line in lines)
+
+
+def test_sources_without_freshness_block_until_they_are_named(ml: Ml) -> None:
+    found = ml.obs("freshness", "check", "--exposure", NAME)
+
+    assert found.returncode == 1
+    assert found.stdout.startswith(f"{BLOCKED}: 2 blind spots above {NAME}\n")
+    assert "app.suggestion_events → " in found.stdout
+
+
+def test_a_table_that_is_gone_blocks_and_comes_back(ml: Ml) -> None:
+    ml.sql("alter table ml_features rename to ml_features_gone")
+    gone = ml.gate()
+    ml.sql("alter table ml_features_gone rename to ml_features")
+
+    assert gone.returncode == 1
+    assert 'app.ml_features  query error  relation "public.ml_features" does not' in gone.stdout
+    assert "app.ml_features → stg_ml_features → fct_training_view → " in gone.stdout
+    assert ml.gate().returncode == 0
+
+
+def test_the_file_of_that_run_is_judged_as_well(ml: Ml) -> None:
+    assert ml.gate().returncode == 0
+    artifact = ml.project / "target/obs/sources.json"
+
+    assert ml.gate("--artifact", str(artifact)).returncode == 0
+    old = ml.gate("--artifact", str(artifact), "--artifact-max-age", "0s")
+    assert (old.returncode, old.stdout.split(":")[0]) == (4, BLOCKED)
+
+
+def test_a_database_that_is_down_blocks(ml: Ml) -> None:
+    found = ml.gate(PGHOST="127.0.0.1", PGPORT="1")
+
+    assert (found.returncode, found.stdout.split(":")[0]) == (3, BLOCKED)
+
+
+@pytest.fixture
+def scraping(gateway: Pushgateway, tmp_path: Path) -> Iterator[Prometheus]:
+    config = f"""
+    scrape_configs:
+      - job_name: pushgateway
+        honor_labels: true
+        scrape_interval: 1s
+        static_configs: [{{targets: ["127.0.0.1:{gateway.port}"]}}]
+    """
+    with prometheus(tmp_path, config) as server:
+        yield server
+
+
+def test_what_was_pushed_is_judged_without_the_warehouse(
+    ml: Ml, gateway: Pushgateway, scraping: Prometheus
+) -> None:
+    no_warehouse = {"PGHOST": "127.0.0.1", "PGPORT": "1"}
+    unknown = ml.gate("--prometheus", scraping.url, **no_warehouse)
+    assert (unknown.returncode, unknown.stdout.split(":")[0]) == (4, BLOCKED)
+
+    pushed = ml.obs("freshness", "push", "--exposure", NAME, PUSHGATEWAY_URL=gateway.url)
+    assert pushed.returncode == 0, pushed.stderr
+    _await(scraping, 'count(dbt_source_checked_at_seconds{table="transactions"})')
+
+    found = ml.gate("--prometheus", scraping.url, "--format", "json", **no_warehouse)
+    assert found.returncode == 0, found.stdout + found.stderr
+    judged = {source["name"]: source["state"] for source in json.loads(found.stdout)["sources"]}
+    assert judged == {
+        "app.transactions": "pass",
+        "app.transaction_labels": "warn",
+        "app.ml_features": "pass",
+    }
+    assert ml.gate("--prometheus", scraping.url, "--push-max-age", "0s").returncode == 4
+    assert ml.gate("--prometheus", scraping.url, "--target", "prod").returncode == 4
+
+
+def _await(server: Prometheus, expression: str) -> None:
+    deadline = time.monotonic() + SCRAPED_SECONDS
+    while not server.query(expression):
+        assert time.monotonic() < deadline, f"Prometheus never had {expression}"
+        time.sleep(0.1)
+
+
+def test_lineage_of_the_warehouse_is_sound_but_for_the_sources_without_freshness(ml: Ml) -> None:
+    found = ml.obs("lineage", "check", NAME, "--format", "json")
+    findings = {(f["code"], f["name"], f["line"] > 0) for f in json.loads(found.stdout)["findings"]}
+
+    assert found.returncode == 1
+    assert {code for code, _, _ in findings} == {"L203"}
+    assert ("L203", "app.suggestion_events", True) in findings
+
+
+def test_the_second_engine_gives_the_same_verdict_by_the_same_gate(ml: Ml) -> None:
+    found = ml.gate("--engine", "postgres")
+
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert found.stdout.startswith(f"{OPEN}: 3 sources above {NAME} measured, 1 with a warning\n")

@@ -1,0 +1,184 @@
+"""The whole command line with ``--engine postgres``, on a project that dbt has parsed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledgermind_obs import metrics
+from tests.integration.shop import DBT, Shop
+
+ENGINE = ("--engine", "postgres")
+
+
+@pytest.fixture(scope="module")
+def kept() -> list[bytes]:
+    """The manifest of the first shop that was parsed; the next ones are its copies."""
+    return []
+
+
+@pytest.fixture
+def parsed(shop: Shop, kept: list[bytes]) -> Shop:
+    manifest = shop.directory / "target" / "manifest.json"
+    if kept:
+        manifest.parent.mkdir(exist_ok=True)
+        manifest.write_bytes(kept[0])
+    else:
+        parse(shop)
+        kept.append(manifest.read_bytes())
+    return shop
+
+
+def parse(shop: Shop) -> None:
+    environment = {**shop.env, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+    subprocess.run([DBT, "parse", "--quiet"], cwd=shop.directory, env=environment, check=True)
+
+
+def check(shop: Shop, *argv: str) -> subprocess.CompletedProcess[str]:
+    return shop.obs("freshness", "check", *ENGINE, *argv)
+
+
+def document(shop: Shop, *argv: str) -> dict[str, Any]:
+    result = check(shop, "--format", "json", *argv)
+    assert result.returncode in {0, 1}, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def touch(path: Path) -> None:
+    later = time.time() + 60
+    os.utime(path, (later, later))
+
+
+def test_a_push_brings_the_same_series_as_dbts(parsed: Shop) -> None:
+    assert parsed.push().returncode == 0
+    by_dbt = parsed.series()
+    result = parsed.push(*ENGINE)
+    by_postgres = parsed.series()
+
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert by_postgres.keys() == by_dbt.keys()
+    stable = by_dbt.keys() - {
+        *(metrics.CHECKED_AT, metrics.RUN_TIMESTAMP, metrics.LAST_SUCCESS, metrics.RUN_DURATION)
+    }
+    assert {m: by_postgres[m] for m in stable} == {m: by_dbt[m] for m in stable}
+    assert 'engine="postgres"' in parsed.gateway.metrics()
+
+
+def test_a_source_that_fails_keeps_its_last_known_time(parsed: Shop) -> None:
+    assert parsed.push(*ENGINE).returncode == 0
+    known = parsed.series()[metrics.LOADED_AT]
+    parsed.sql("drop table orders")
+    result = parsed.push(*ENGINE)
+
+    assert result.returncode == 0
+    assert 'app.orders could not be measured: relation "public.orders" does' in result.stderr
+    assert parsed.state_of("orders") == "query_error"
+    assert parsed.series()[metrics.LOADED_AT] == known
+
+
+def test_without_a_database_nothing_is_erased(parsed: Shop) -> None:
+    assert parsed.push(*ENGINE).returncode == 0
+    known = parsed.series()
+    parsed.database.stop()
+    result = parsed.push(*ENGINE)
+
+    assert result.returncode == 3
+    assert "could not reach the database" in result.stderr
+    assert parsed.series()[metrics.LOADED_AT] == known[metrics.LOADED_AT]
+    assert parsed.series()[metrics.RUN_SUCCESS] == {"": 0.0}
+
+
+def test_without_a_manifest_it_says_what_writes_one(shop: Shop) -> None:
+    result = check(shop)
+
+    assert result.returncode == 2
+    assert "found no manifest.json" in result.stderr
+    assert "dbt parse --target prod" in result.stderr
+
+
+def test_a_manifest_older_than_the_yaml_is_refused_unless_allowed(parsed: Shop) -> None:
+    touch(parsed.directory / "models" / "sources.yml")
+    refused = check(parsed)
+
+    assert refused.returncode == 2
+    assert "sources.yml changed since" in refused.stderr
+    assert "--allow-stale-manifest" in refused.stderr
+    assert document(parsed, "--allow-stale-manifest")["sources"]
+
+
+def test_the_json_says_when_the_manifest_was_written(parsed: Shop) -> None:
+    manifest = json.loads((parsed.directory / "target" / "manifest.json").read_text())
+    written = manifest["metadata"]["generated_at"]
+
+    assert document(parsed)["declared_at"] == written
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "reason"),
+    [
+        (
+            "macros/mine.sql",
+            "{% macro postgres__current_timestamp() %} clock_timestamp() {% endmacro %}",
+            "macro postgres__current_timestamp is overridden in shop's macros/mine.sql",
+        ),
+        (
+            "selectors.yml",
+            "selectors: [{name: few, default: true, definition: 'source:app.orders'}]",
+            "selectors.yml has a default selector, few",
+        ),
+    ],
+)
+def test_what_dbt_would_do_otherwise_is_refused(
+    shop: Shop, file: str, text: str, reason: str
+) -> None:
+    path = shop.directory / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    parse(shop)
+    result = check(shop)
+
+    assert result.returncode == 2
+    assert reason in result.stderr
+    assert "use --engine dbt" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        (("--select", "tag:daily"), "cannot follow the selector 'tag:daily'"),
+        (("--vars", "{a: 1}"), "cannot apply --vars"),
+        (("--select", "source:nowhere"), "no source matches source:nowhere"),
+    ],
+)
+def test_what_it_cannot_follow_is_refused(parsed: Shop, argv: tuple[str, ...], reason: str) -> None:
+    result = check(parsed, *argv)
+
+    assert (result.returncode, result.stderr.count(reason)) == (2, 1)
+
+
+def test_dbt_cannot_explain(shop: Shop) -> None:
+    result = shop.obs("freshness", "check", "--explain")
+
+    assert (result.returncode, "add --engine postgres" in result.stderr) == (2, True)
+
+
+def test_explain_names_the_scans_and_the_index_that_ends_them(parsed: Shop) -> None:
+    parsed.sql("create index on payments (loaded_at)")
+    parsed.sql("insert into orders select now() from generate_series(1, 5000)")
+    parsed.sql("analyze")
+    scans = {scan["name"]: scan for scan in document(parsed, "--explain")["scans"]}
+
+    assert scans.keys() == {"app.orders", "app.refunds"}
+    assert scans["app.orders"]["rows"] == 5001
+    parsed.sql(scans["app.orders"]["advice"].replace(" concurrently", ""))
+    assert {s["name"] for s in document(parsed, "--explain")["scans"]} == {"app.refunds"}
+    told = check(parsed, "--explain").stdout.splitlines()[-1]
+    assert told.startswith("app.refunds")
+    assert told.endswith('"public"."refunds" (loaded_at)')

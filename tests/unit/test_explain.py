@@ -1,0 +1,61 @@
+from typing import Any
+
+from ledgermind_obs.explain import scan
+from ledgermind_obs.manifest import Source
+
+
+def source(field: str | None = "loaded_at") -> Source:
+    return Source(
+        "source.shop.app.orders",
+        "orders",
+        source_name="app",
+        identifier="orders",
+        relation_name='"public"."orders"',
+        loaded_at_field=field,
+    )
+
+
+def scanning(*tables: str, above: str = "Aggregate") -> dict[str, Any]:
+    return {
+        "Node Type": above,
+        "Plans": [
+            {"Node Type": "Seq Scan", "Schema": "public", "Relation Name": table, "Plan Rows": 50}
+            for table in tables
+        ],
+    }
+
+
+def advice(declared: Source, plan: dict[str, Any]) -> str:
+    found = scan(declared, plan, 0.5)
+    assert found
+    return found.advice
+
+
+def test_a_plan_without_a_scan_needs_no_advice() -> None:
+    plan = {"Node Type": "Result", "Plans": [{"Node Type": "Index Only Scan"}]}
+
+    assert scan(source(), plan, 0.1) is None
+
+
+def test_a_scan_is_told_with_its_rows_and_its_time() -> None:
+    found = scan(source(), scanning("orders"), 0.5)
+
+    assert found
+    assert (found.name, found.relations, found.rows) == ("app.orders", ("public.orders",), 50)
+    assert found.seconds == 0.5
+
+
+def test_the_index_is_on_what_is_looked_up() -> None:
+    assert advice(source(), scanning("orders")).endswith(' on "public"."orders" (loaded_at)')
+    assert advice(source("loaded_at::date"), scanning("orders")).endswith("((loaded_at::date))")
+
+
+def test_a_partitioned_table_takes_no_concurrent_index() -> None:
+    plan = scanning("part_1", "part_2", above="Append")
+
+    assert advice(source(), plan) == 'create index on "public"."orders" (loaded_at)'
+
+
+def test_a_view_and_a_query_have_no_index_of_their_own() -> None:
+    assert advice(source(), scanning("elsewhere")).startswith("it is a view")
+    assert "loaded_at_query" in advice(source(None), scanning("orders"))

@@ -1,0 +1,255 @@
+"""``obs lineage`` as a whole, on manifests made by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ledgermind_obs.cli import root
+from tests.unit.manifests import (
+    FCT,
+    RAW,
+    STG,
+    TRAINING,
+    content,
+    exposure,
+    model,
+    sound,
+    source,
+)
+
+YAML = "sources:\n  - name: app\n    tables:\n      - name: raw\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dbt_project.yml").write_text("name: shop\nprofile: shop\n")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/sources.yml").write_text(YAML)
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target/manifest.json").write_bytes(content(*sound()))
+    for path in (
+        tmp_path / "dbt_project.yml",
+        tmp_path / "models/sources.yml",
+        tmp_path / "models",
+    ):
+        os.utime(path, (0, 0))
+    return tmp_path
+
+
+def declare(place: Path, *nodes: object, **keys: object) -> None:
+    (place / "target/manifest.json").write_bytes(content(*nodes, **keys))  # type: ignore[arg-type]
+
+
+def obs(*argv: str) -> Result:
+    return CliRunner().invoke(root, ["lineage", *argv])
+
+
+def codes(result: Result) -> list[str]:
+    return [finding["code"] for finding in json.loads(result.stdout)["findings"]]
+
+
+def test_a_sound_project_passes(place: Path) -> None:
+    found = obs("check")
+
+    assert found.exit_code == 0
+    assert found.stdout == "1 exposure, 3 nodes upstream, 1 source: no finding\n"
+
+
+def test_a_finding_fails_with_file_and_line(place: Path) -> None:
+    declare(place, source("raw", freshness=None), *sound()[1:])
+    found = obs("check")
+
+    assert found.exit_code == 1
+    assert found.stdout.startswith("models/sources.yml:4: L203 error: app.raw has no freshness")
+
+
+def test_a_warning_fails_on_demand(place: Path) -> None:
+    declare(place, *[node for node in sound() if node[0] != "test.shop.test_fct"])
+
+    assert obs("check").exit_code == 0
+    assert obs("check", "--fail-on", "warning").exit_code == 1
+
+
+def test_an_ignored_finding_does_not_fail_and_an_idle_entry_is_told(place: Path) -> None:
+    declare(place, source("raw", freshness=None), *sound()[1:])
+    found = obs("check", "--ignore", "L203:app.raw", "--ignore", "L104")
+
+    assert found.exit_code == 0
+    assert found.stderr == "obs: --ignore L104:* ignores nothing\n"
+
+
+def test_an_unknown_code_is_refused(place: Path) -> None:
+    assert obs("check", "--ignore", "L999").exit_code == 2
+
+
+def test_without_a_name_every_exposure_is_checked_the_disabled_too(place: Path) -> None:
+    declare(place, *sound(), exposure("bare"), disabled={"exposure.shop.off": [{}]})
+
+    assert codes(obs("check", "--format", "json")) == ["L102", "L104"]
+
+
+def test_a_tag_chooses_among_the_exposures(place: Path) -> None:
+    declare(place, *sound(), exposure("bare"), exposure("ml", FCT, config={"tags": ["ml"]}))
+
+    assert codes(obs("check", "--tag", "ml", "--format", "json")) == []
+
+
+@pytest.mark.parametrize("argv", [["--tag", "nope"], []])
+def test_nothing_to_check_is_no_success(place: Path, argv: list[str]) -> None:
+    declare(place, source("raw"))
+
+    assert obs("check", *argv).exit_code == 2
+
+
+def test_rules_and_dashboards_beside_the_project_are_read(place: Path) -> None:
+    rules = place / "prometheus/rules"
+    boards = place / "ops/grafana/dashboards"
+    rules.mkdir(parents=True)
+    boards.mkdir(parents=True)
+    assert codes(obs("check", "--format", "json")) == ["L301", "L302"]
+
+    rule = "{alert: A, expr: 'dbt_source_loaded_at_seconds{table=\"raw\"} < 1'}"
+    (rules / "a.yml").write_text(f"groups: [{{rules: [{rule}]}}]")
+    (boards / "b.json").write_text(
+        '{"panels": [{"targets": [{"expr": "dbt_source_loaded_at_seconds"}]}]}'
+    )
+    assert codes(obs("check", "--format", "json")) == []
+
+
+@pytest.mark.parametrize(("option", "text"), [("--rules", "a: ["), ("--dashboards", "{")])
+def test_rules_or_dashboards_that_cannot_be_read_are_an_error(
+    place: Path, option: str, text: str
+) -> None:
+    (place / "bad").write_text(text)
+
+    assert obs("check", option, "bad").exit_code == 2
+    assert obs("check", option, "absent").exit_code == 2
+
+
+def _last_run(place: Path, *uids: str) -> None:
+    now = datetime.now(UTC).isoformat()
+    times = {"max_loaded_at": now, "snapshotted_at": now, "status": "pass"}
+    schema = "https://schemas.getdbt.com/dbt/sources/v3.json"
+    metadata = {"dbt_schema_version": schema, "generated_at": now}
+    results = [{"unique_id": uid, **times} for uid in uids]
+    path = place / "target/sources.json"
+    path.write_text(json.dumps({"metadata": metadata, "results": results}))
+
+
+def test_a_source_that_the_last_run_left_out_is_found(place: Path) -> None:
+    _last_run(place, RAW)
+    assert codes(obs("check", "--format", "json")) == []
+
+    _last_run(place)
+    assert codes(obs("check", "--format", "json")) == ["L303"]
+
+
+def test_an_old_manifest_is_told_and_found_where_parsing_is_forbidden(place: Path) -> None:
+    os.utime(place / "models/sources.yml")
+    found = obs("check", "--no-parse", "--format", "json")
+
+    assert codes(found) == ["L402"]
+    assert "models/sources.yml changed since" in found.stderr
+
+
+def test_a_file_that_was_taken_away_makes_the_manifest_old(place: Path) -> None:
+    (place / "models/sources.yml").unlink()
+
+    assert codes(obs("check", "--no-parse", "--format", "json")) == ["L402"]
+
+
+def test_a_manifest_that_was_named_needs_no_project(
+    place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+
+    assert obs("check", "--manifest", "../target/manifest.json").exit_code == 0
+    assert obs("check").exit_code == 2
+
+
+@pytest.mark.parametrize("bad", [b"", b"{", b"[]", b'{"metadata": {}, "sources": {}}', b"\xff"])
+def test_a_bad_manifest_is_one_clear_error(place: Path, bad: bytes) -> None:
+    (place / "target/manifest.json").write_bytes(bad)
+    found = obs("check")
+
+    assert found.exit_code == 4
+    assert len(found.stderr.splitlines()) <= 2
+    assert "target/manifest.json" in found.stderr
+
+
+def test_a_tree_shows_the_parents_of_a_shared_node_once(place: Path) -> None:
+    declare(
+        place, source("raw"), model("stg", RAW), model("fct", STG), exposure("training", FCT, STG)
+    )
+    found = obs("graph", "training")
+
+    assert found.stdout.count("app.raw") == 1
+    assert found.stdout.count("(above)") == 1
+
+
+def test_a_graph_is_coloured_by_the_last_run(place: Path) -> None:
+    _last_run(place, RAW)
+    nodes = json.loads(obs("graph", "training", "--freshness", "--format", "json").stdout)["nodes"]
+
+    assert {node["state"] for node in nodes} == {"pass"}
+
+
+def test_a_graph_cannot_be_coloured_without_a_run(place: Path) -> None:
+    assert obs("graph", "training", "--freshness").exit_code == 2
+
+
+def test_search_finds_and_says_when_it_does_not(place: Path) -> None:
+    found = obs("search", "--name", "fct", "--format", "json")
+
+    assert [node["unique_id"] for node in json.loads(found.stdout)["nodes"]] == [
+        FCT,
+        "test.shop.test_fct",
+    ]
+    assert obs("search", "--tag", "nope").exit_code == 1
+    assert obs("search").exit_code == 2
+
+
+def test_impact_of_a_node_names_the_exposure(place: Path) -> None:
+    found = obs("impact", "app.raw")
+
+    assert found.exit_code == 0
+    assert "app.raw → stg → fct → training" in found.stdout
+
+
+def test_impact_of_a_state_fails_on_demand(place: Path) -> None:
+    state = place / "state"
+    state.mkdir()
+    (state / "manifest.json").write_bytes(content(*sound(), model("gone", FCT)))
+    assert obs("impact", "--state", "state", "--fail-on", "critical").exit_code == 0
+
+    declare(place, *[node for node in sound() if node[0] != FCT])
+    found = obs("impact", "--state", "state", "--fail-on", "critical", "--format", "json")
+    assert found.exit_code == 1
+    assert TRAINING in json.loads(found.stdout)["impacts"][0]["reach"]["exposures"]
+
+
+@pytest.mark.parametrize("argv", [[], ["app.raw", "--state", "target"], ["nope"]])
+def test_impact_of_nothing_or_of_both_is_refused(place: Path, argv: list[str]) -> None:
+    assert obs("impact", *argv).exit_code == 2
+
+
+def test_lineage_loads_neither_dbt_nor_http_nor_rich(place: Path) -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from ledgermind_obs.cli import root; "
+        "assert CliRunner().invoke(root, ['lineage', 'check']).exit_code == 0; "
+        "print([m for m in ('dbt', 'rich', 'urllib.request', 'subprocess') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
