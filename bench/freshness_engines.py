@@ -41,7 +41,7 @@ for number in range(int(sys.argv[1])):
     cursor.fetchone()
 """
 LEAST = "import click, psycopg2, prometheus_client"
-# How many times faster than dbt the issue asks for.
+# How many times faster than dbt it has to be.
 FASTER = {4: 12.0, 1_000: 75.0}
 # With few sources the imports are most of the time; the floor has next to none.
 MANY, FLOOR_LIMIT, UNLIMITED = 1_000, 1.5, 99
