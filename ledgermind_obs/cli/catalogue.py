@@ -36,14 +36,17 @@ def catalogue_options(command: Command) -> Command:
     return _allow_metric(workplace_options(wrapper))
 
 
-def tell(faults: Sequence[Fault], checked: str, output: str) -> None:
-    """Print the faults, each with what to do about it; exit 1 where there is one."""
+def tell(faults: Sequence[Fault], checked: str, output: str, failed: int = 0) -> None:
+    """Print the faults, each with what to do about it; exit 1 where there is one.
+
+    ``failed`` is the exit code of what could not be checked, and comes first.
+    """
     if output == "json":
         click.echo(to_json({"checked": checked, "faults": [fault._asdict() for fault in faults]}))
     else:
         for fault in faults:
             click.echo(f"{fault.place}\n    {fault.message}\n    {fault.next_step}\n")
         count = {0: "no fault", 1: "1 fault"}.get(len(faults), f"{len(faults)} faults")
-        click.secho(f"{checked}: {count}", fg="red" if faults else "green")
-    if faults:
-        sys.exit(1)
+        click.secho(f"{checked}: {count}", fg="red" if faults or failed else "green")
+    if failed or faults:
+        sys.exit(failed or 1)

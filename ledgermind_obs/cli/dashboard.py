@@ -19,7 +19,7 @@ from ledgermind_obs.cli.options import Command, Duration, in_order, option, secr
 from ledgermind_obs.dashboard import MAX_BYTES, Dashboard, read_dashboard
 from ledgermind_obs.errors import ConfigurationError, ObsError
 from ledgermind_obs.grafana import Grafana, Outcome
-from ledgermind_obs.queries import Catalogue
+from ledgermind_obs.queries import Catalogue, Fault
 from ledgermind_obs.transport import Endpoint, Tls, bearer_auth
 
 _PATH = click.Path(path_type=Path, allow_dash=True)
@@ -158,9 +158,14 @@ def check(files: tuple[Path, ...], output: str, catalogue: Catalogue) -> None:
     that is not resolved, a green tile for no data, a query that is not PromQL or asks for a metric,
     a label or a table that is not there.
     """
-    read = [_read(path) for path in _paths(files)]
-    faults = [fault for found in read for fault in dashboards.check(found, catalogue)]
-    tell(faults, ", ".join(found.name for found in read), output)
+    faults: list[Fault] = []
+
+    def look(path: Path) -> None:
+        faults.extend(dashboards.check(_read(path), catalogue))
+
+    paths = _paths(files)
+    code = _failures(paths, look)
+    tell(faults, f"{len(paths)} file{'' if len(paths) == 1 else 's'}", output, code)
 
 
 def _folder(grafana: Grafana, wanted: str, *, create: bool, dry_run: bool) -> str | None:
@@ -188,16 +193,21 @@ def _resolver(grafana: Grafana, wanted: str | None) -> Callable[[Dashboard], Das
 
 
 def _each(paths: list[Path], work: Callable[[Path], None]) -> None:
+    """Do the work on every path; exit with an error's code where it failed for one of them."""
+    if code := _failures(paths, work):
+        sys.exit(code)
+
+
+def _failures(paths: list[Path], work: Callable[[Path], None]) -> int:
     """Do the work on every path; one that fails is named and does not stop the others."""
-    codes = []
+    codes = [0]
     for path in paths:
         try:
             work(path)
         except ObsError as error:
             explain(error)
             codes.append(error.exit_code)
-    if codes:
-        sys.exit(max(codes))
+    return max(codes)
 
 
 def _paths(given: tuple[Path, ...]) -> list[Path]:

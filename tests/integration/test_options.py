@@ -124,8 +124,10 @@ def test_option_b_raises_the_same_alerts_and_fills_the_same_dashboard(
         postgres_exporter(tmp_path, database, queries_file) as exporter,
         chain(tmp_path, {"postgres": exporter.url}) as parts,
     ):
-        until(lambda: "SourceStaleTransactionLabels" in parts.firing(), "the alert fires")
-        assert parts.firing() == {"SourceStaleTransactionLabels"}
+        until(
+            lambda: parts.firing() == {"SourceStaleTransactionLabels"},
+            "this alert fires, and no other",
+        )
         assert ages(parts.prometheus, 1) == {
             "transaction_labels prod": pytest.approx(58, abs=0.1),
         }
@@ -161,8 +163,9 @@ def test_option_c_raises_the_same_alerts_and_outlives_its_application(
     application: HttpService, tmp_path: Path
 ) -> None:
     with chain(tmp_path, {"ai-finance-backend": application.url}) as parts:
-        until(lambda: "SourceStaleTransactions" in parts.firing(), "the alert fires")
-        assert parts.firing() == {"SourceStaleTransactions"}
+        until(
+            lambda: parts.firing() == {"SourceStaleTransactions"}, "this alert fires, and no other"
+        )
         assert ages(parts.prometheus, 0) == {"transactions prod": pytest.approx(58, abs=0.1)}
         assert ages(parts.prometheus, 2)["ml_features prod"] == pytest.approx(0, abs=0.1)
         application.stop()

@@ -213,3 +213,19 @@ def test_a_project_that_dbt_has_not_parsed_is_no_success(tmp_path: Path) -> None
     result = CliRunner().invoke(root, [str(word) for word in (*argv, "--no-parse")])
     assert result.exit_code == 2
     assert "dbt parse" in result.stderr
+
+
+def test_a_dashboard_that_cannot_be_read_does_not_hide_the_faults_of_another(
+    manifest: Path, tmp_path: Path
+) -> None:
+    boards = tmp_path / "boards"
+    boards.mkdir()
+    (boards / "a.json").write_text("{")
+    ours = ROOT / "ops/grafana/dashboards/ml-source-freshness.json"
+    (boards / "b.json").write_text(ours.read_text())
+    argv = ["dashboard", "check", str(boards), "--manifest", str(manifest)]
+    result = CliRunner().invoke(root, argv)
+    assert result.exit_code == 2
+    assert "a.json is not JSON" in result.stderr
+    assert "no source of the dbt project" in result.stdout
+    assert "2 files: " in result.stdout
