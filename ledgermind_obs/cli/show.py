@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 from ledgermind_obs.ages import format_age
 from ledgermind_obs.events import Event
@@ -93,15 +94,19 @@ def _grid() -> Table:
 
 
 def _print(table: Table) -> None:
-    """Print a table; without a terminal one line a row, however long, so that ``grep`` works."""
     for column in table.columns:
         column.overflow = "fold"
+    print_lines(table)
+
+
+def print_lines(drawing: Table | Tree) -> None:
+    """Print a table or a tree; without a terminal its lines are whole, so that ``grep`` works."""
     if sys.stdout.isatty():
-        Console(highlight=False, markup=False).print(table)
+        Console(highlight=False, markup=False).print(drawing)
         return
     console = Console(width=UNBOUNDED_COLUMNS, highlight=False, markup=False)
     with console.capture() as captured:
-        console.print(table)
+        console.print(drawing)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-
-import click
-from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
 from ledgermind_obs.ages import format_age
-from ledgermind_obs.cli.show import UNBOUNDED_COLUMNS
+from ledgermind_obs.cli.show import print_lines
 from ledgermind_obs.graph import Graph, GraphNode, colour_of
 
 
 def show_tree(graph: Graph) -> None:
-    """Print the graph from its exposure upwards; without a terminal in lines of any length."""
-    tree = _tree(graph)
-    if sys.stdout.isatty():
-        Console(highlight=False, markup=False).print(tree)
-        return
-    console = Console(width=UNBOUNDED_COLUMNS, highlight=False, markup=False)
-    with console.capture() as captured:
-        console.print(tree)
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    """Print the graph from its exposure upwards."""
+    print_lines(_tree(graph))
 
 
 def _tree(graph: Graph) -> Tree:
