@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -176,8 +176,9 @@ def _record(lab: Lab, scenario: Scenario, into: Path) -> None:
     (into / "events.jsonl").write_text(_anonymous(output, lab))
     for name in filter(lambda name: (target / name).exists(), scenario.artifacts):
         content = json.loads(_anonymous((target / name).read_text(), lab))
-        reduced = _reduced_manifest(content) if name == "manifest.json" else content
-        (into / name).write_text(json.dumps(reduced, separators=(",", ":")) + "\n")
+        if name == "manifest.json":
+            content = reduced(content, _EMPTIED, _DROPPED)
+        (into / name).write_text(json.dumps(content, separators=(",", ":")) + "\n")
     found = ", ".join(sorted(file.name for file in into.iterdir()))
     sys.stderr.write(f"{into.relative_to(DATA)}: exit {exit_code}; {found}\n")
 
@@ -248,17 +249,22 @@ def _anonymous(text: str, lab: Lab) -> str:
     return re.sub(r'("pid": ?)\d+', r"\g<1>1", text)
 
 
-def _reduced_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return a manifest with every key a reader of sources and lineage may want, and no bulk."""
-    emptied: dict[str, Any] = {key: {} for key in _EMPTIED if key in manifest}
-    return {**_without_bulk(manifest), **emptied}
+def reduced(
+    manifest: dict[str, Any], emptied: Collection[str], dropped: Collection[str]
+) -> dict[str, Any]:
+    """Return a manifest with every key a reader of sources and lineage may want, and no bulk.
+
+    Of the ``emptied`` keys at the top only the key stays; the ``dropped`` ones go at any depth.
+    """
+    empty: dict[str, Any] = {key: {} for key in emptied if key in manifest}
+    return {**_without(manifest, dropped), **empty}
 
 
-def _without_bulk(value: Any) -> Any:
+def _without(value: Any, dropped: Collection[str]) -> Any:
     if isinstance(value, dict):
-        return {key: _without_bulk(item) for key, item in value.items() if key not in _DROPPED}
+        return {key: _without(item, dropped) for key, item in value.items() if key not in dropped}
     if isinstance(value, list):
-        return [_without_bulk(item) for item in value]
+        return [_without(item, dropped) for item in value]
     return value
 
 

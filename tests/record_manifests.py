@@ -14,9 +14,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from tests.record_artifacts import REQUIREMENTS, environment
+from tests.record_artifacts import REQUIREMENTS, environment, reduced
 
 DATA = Path(__file__).parent / "data"
 VERSIONS = ("1.8", "1.9", "1.10", "1.11")
@@ -49,8 +48,8 @@ def record(version: str, dbt: Path) -> None:
         text = (project / "target/manifest.json").read_text().replace(str(project), "/kinds")
     into = DATA / f"dbt-{version}/kinds"
     into.mkdir(parents=True, exist_ok=True)
-    reduced = _reduced(json.loads(text))
-    (into / "manifest.json").write_text(json.dumps(reduced, separators=(",", ":")) + "\n")
+    manifest = reduced(json.loads(text), _EMPTIED, _DROPPED)
+    (into / "manifest.json").write_text(json.dumps(manifest, separators=(",", ":")) + "\n")
 
 
 def _copy(project: Path, version: str) -> Path:
@@ -60,19 +59,6 @@ def _copy(project: Path, version: str) -> Path:
         shutil.copytree(newer, project, dirs_exist_ok=True)
     shutil.rmtree(newer)
     return project
-
-
-def _reduced(manifest: dict[str, Any]) -> dict[str, Any]:
-    emptied: dict[str, Any] = {key: {} for key in _EMPTIED if key in manifest}
-    return {**_without_bulk(manifest), **emptied}
-
-
-def _without_bulk(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_bulk(item) for key, item in value.items() if key not in _DROPPED}
-    if isinstance(value, list):
-        return [_without_bulk(item) for item in value]
-    return value
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from docs import make
+from ledgermind_obs.rules import anchors
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("*.md"))
@@ -24,13 +25,7 @@ def test_every_link_within_the_project_leads_somewhere(page: str) -> None:
         file = (path.parent / target) if target else path
         assert file.exists(), f"{page} links to {target}"
         if anchor:
-            assert anchor[1:] in anchors_of(file), f"{page} links to {target}{anchor}"
-
-
-def anchors_of(file: Path) -> set[str]:
-    """The anchors that GitHub gives to a page's headings."""
-    headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor[1:] in anchors(file.read_text()), f"{page} links to {target}{anchor}"
 
 
 @pytest.mark.parametrize("page", PAGES)
