@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 POLL_SECONDS = 0.005
+# pip compiles what it installs; a checkout must be allowed to keep its bytecode, too.
+_NOT_AS_INSTALLED = frozenset({"PYTHONDONTWRITEBYTECODE"})
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ def run(
 
     Raises RuntimeError with what it printed where it ends with another code than ``codes``.
     """
+    env = {name: value for name, value in env.items() if name not in _NOT_AS_INSTALLED}
     # Not a pipe: one that nobody reads is full after 64 KiB, and the command stands still.
     with tempfile.TemporaryFile() as output:
         began = time.perf_counter()
