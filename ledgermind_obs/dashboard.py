@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
+
+import msgspec
 
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.queries import Catalogue, Fault, check_expression, unique
@@ -31,8 +32,7 @@ _COLOURED = frozenset({"stat", "gauge", "bargauge", "singlestat"})
 _PLOTTED = _COLOURED | {"timeseries", "graph", "table"}
 
 
-@dataclass(frozen=True)
-class Dashboard:
+class Dashboard(msgspec.Struct, frozen=True):
     """A dashboard's model in the classic schema, and what it is called in messages."""
 
     name: str

@@ -11,8 +11,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from ledgermind_obs.ages import format_age
 from ledgermind_obs.errors import ArtifactError, DbtError
@@ -25,8 +26,7 @@ GRACE_SECONDS = 5.0
 _WATCHDOG = 'read -r _ || kill -s KILL -- "-$1"'
 
 
-@dataclass(frozen=True)
-class Dbt:
+class Dbt(msgspec.Struct, frozen=True):
     """A dbt executable and the project it works on."""
 
     project: Project
@@ -36,11 +36,10 @@ class Dbt:
     timeout: float = 600.0
 
 
-@dataclass
-class FreshnessRun:
+class FreshnessRun(msgspec.Struct):
     """What a finished ``dbt source freshness`` left behind."""
 
-    log: RunLog = field(default_factory=RunLog)
+    log: RunLog = msgspec.field(default_factory=RunLog)
     sources: bytes = b""
     manifest: bytes = b""
 

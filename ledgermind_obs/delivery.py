@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+import msgspec
 
 from ledgermind_obs import metrics
 from ledgermind_obs.freshness import FreshnessReport, SourceKey
@@ -25,8 +26,7 @@ class Sink(Protocol):
         """Replace only the metrics that ``series`` names."""
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """What was sent: how many series, and the Unix times kept of sources not measured."""
 
     series: int

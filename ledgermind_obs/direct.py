@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from msgspec import structs
+import msgspec
 
 from ledgermind_obs import lookups, selection
 from ledgermind_obs.errors import ConfigurationError
@@ -21,8 +20,7 @@ from ledgermind_obs.profiles import Profile, check_target, read_profile
 from ledgermind_obs.project import Project
 
 
-@dataclass(frozen=True)
-class Postgres:
+class Postgres(msgspec.Struct, frozen=True):
     """A project whose database is asked without dbt; times are in seconds."""
 
     project: Project
@@ -58,7 +56,7 @@ def measure_directly(
         engine="postgres",
     )
     scans = _scans(profile, sources, answers) if engine.explain else None
-    return structs.replace(report, declared_at=declared.written_at, scans=scans)
+    return msgspec.structs.replace(report, declared_at=declared.written_at, scans=scans)
 
 
 def _declared(engine: Postgres) -> ManifestFile[LookupManifest]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -74,20 +73,19 @@ _line_decoder = msgspec.json.Decoder(_Line)
 _data_decoder = msgspec.json.Decoder(EventData)
 
 
-@dataclass
-class RunLog:
+class RunLog(msgspec.Struct):
     """What one dbt run said, gathered while it ran."""
 
     invocation_id: str = ""
     dbt_version: str = ""
     target: str = ""
     total: int = 0
-    started: set[str] = field(default_factory=set)
-    finished: set[str] = field(default_factory=set)
-    errors: dict[str, str] = field(default_factory=dict)
-    unmatched: list[str] = field(default_factory=list)
+    started: set[str] = msgspec.field(default_factory=set)
+    finished: set[str] = msgspec.field(default_factory=set)
+    errors: dict[str, str] = msgspec.field(default_factory=dict)
+    unmatched: list[str] = msgspec.field(default_factory=list)
     fatal: str = ""
-    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
+    tail: deque[str] = msgspec.field(default_factory=lambda: deque(maxlen=TAIL_LINES))
 
     def read(self, line: bytes) -> Event | None:
         """Take in one line of output; return the event it is, if it is one that matters here."""

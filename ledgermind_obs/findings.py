@@ -6,7 +6,6 @@ Each code has a paragraph in ``docs/lineage.md``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -93,8 +92,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     path: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(msgspec.Struct, frozen=True):
     """What a check knows beside the manifest; None means that there is nothing to compare with."""
 
     project: str | None = None
@@ -105,14 +103,13 @@ class Surroundings:
     measured: frozenset[str] | None = None
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """What was looked at, and what was found there, the worst first."""
 
     exposures: list[str]
     nodes: list[str]
     sources: list[str]
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Finding] = msgspec.field(default_factory=list)
 
 
 class Ignore(NamedTuple):

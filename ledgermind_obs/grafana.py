@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
+
+import msgspec
 
 from ledgermind_obs.dashboard import Dashboard, Model, differences, to_send
 from ledgermind_obs.errors import ConfigurationError, DestinationError
@@ -39,8 +40,7 @@ _STATUS_STEPS = {
 }
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """A dashboard as Grafana has it."""
 
     model: Model
@@ -57,8 +57,7 @@ class Stored:
         return str(self.meta.get("folderUid") or GENERAL)
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What an import did, and what Grafana says of the dashboard now."""
 
     action: str
@@ -78,15 +77,15 @@ class _ConflictError(DestinationError):
         self.of_version = of_version
 
 
-@dataclass(frozen=True)
-class Grafana:
+class Grafana(msgspec.Struct, frozen=True):
     """A Grafana server, as the key's owner sees it."""
 
     endpoint: Endpoint
 
     def __post_init__(self) -> None:
         """Let a Grafana that asks for patience have it."""
-        object.__setattr__(self, "endpoint", replace(self.endpoint, retried=_RETRIED))
+        patient = msgspec.structs.replace(self.endpoint, retried=_RETRIED)
+        msgspec.structs.force_setattr(self, "endpoint", patient)
 
     def find(self, uid: str) -> Stored | None:
         """Return the stored dashboard, or None where there is none; raises DestinationError."""
@@ -156,7 +155,9 @@ class Grafana:
                 return self._outcome("unchanged" if attempt == 1 else "updated", stored)
             if dry_run:
                 action = "would update" if stored else "would create"
-                return replace(self._outcome(action, stored), uid=dashboard.uid, status="dry-run")
+                return msgspec.structs.replace(
+                    self._outcome(action, stored), uid=dashboard.uid, status="dry-run"
+                )
             try:
                 return self._saved(dashboard, stored, folder_uid, message)
             except _ConflictError as conflict:

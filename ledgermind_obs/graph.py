@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -32,8 +31,7 @@ class GraphNode(msgspec.Struct, frozen=True):
     age_seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class Graph:
+class Graph(msgspec.Struct, frozen=True):
     """The nodes, the exposure first, and the parents of each."""
 
     nodes: Mapping[str, GraphNode]

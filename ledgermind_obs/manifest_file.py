@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
+
+import msgspec
 
 from ledgermind_obs.ages import format_age
 from ledgermind_obs.errors import ConfigurationError
@@ -21,8 +22,7 @@ _SETTINGS = ("dbt_project.yml", "packages.yml", "dependencies.yml", "package-loc
 M = TypeVar("M", bound=Manifest)
 
 
-@dataclass(frozen=True)
-class ManifestFile(Generic[M]):
+class ManifestFile(msgspec.Struct, Generic[M], frozen=True):
     """A manifest, where it was found, and the project's files that are newer than it."""
 
     path: Path
@@ -66,7 +66,7 @@ def open_manifest(
     if project_dir is None:
         return opened
     changed = _changed_since(opened.written_at.timestamp(), project_dir)
-    return replace(opened, newer=tuple(sorted(changed)))
+    return msgspec.structs.replace(opened, newer=tuple(sorted(changed)))
 
 
 def newest_manifest(directories: Iterable[Path]) -> Path | None:

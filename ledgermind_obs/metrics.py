@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
+
+import msgspec
 
 from ledgermind_obs import __version__
 from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, SourceKey, State
 from ledgermind_obs.manifest import Source
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(msgspec.Struct, frozen=True):
     """A gauge: its name, its help text, and the labels of its series beyond the grouping key."""
 
     name: str

@@ -11,9 +11,9 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import psycopg2
 from psycopg2.extensions import connection as Session  # noqa: N812 - it is a session to PostgreSQL
 
@@ -83,15 +83,14 @@ def ask(
     return {lookup.unique_id: answers.get(lookup.unique_id, unanswered) for lookup in lookups}
 
 
-@dataclass
-class _Work:
+class _Work(msgspec.Struct):
     """The look-ups of one run: those to do, those answered, and how a connection was last lost."""
 
     profile: Profile
     query_seconds: float
     deadline: float
-    batches: deque[list[Lookup]] = field(default_factory=deque)
-    answers: dict[str, Answer] = field(default_factory=dict)
+    batches: deque[list[Lookup]] = msgspec.field(default_factory=deque)
+    answers: dict[str, Answer] = msgspec.field(default_factory=dict)
     lost: str = ""
 
     def share(self, session: Session, threads: int) -> None:

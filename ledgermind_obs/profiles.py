@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.manifest import Source
@@ -22,16 +23,19 @@ _DEPENDS = re.compile(r"\{[{%].*\b(?:target|env_var)\b", re.DOTALL)
 _SECRET = frozenset({"password"})
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True):
     """What it takes to connect; ``parameters`` are libpq's and hold the password."""
 
     place: str
-    parameters: Mapping[str, Any] = field(repr=False)
-    settings: Mapping[str, str] = field(repr=False)
+    parameters: Mapping[str, Any]
+    settings: Mapping[str, str]
     role: str = ""
     threads: int = 1
     retries: int = 1
+
+    def __repr__(self) -> str:
+        """Return the place alone: the parameters hold the password."""
+        return f"Profile({self.place!r})"
 
 
 def read_profile(project: Project) -> Profile:

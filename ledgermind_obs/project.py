@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ledgermind_obs.errors import ConfigurationError
 
@@ -33,8 +34,7 @@ _RESOURCE_PATHS = {
 }
 
 
-@dataclass(frozen=True)
-class Project:
+class Project(msgspec.Struct, frozen=True):
     """A dbt project as one run uses it; every path is absolute."""
 
     directory: Path

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from promql_parser import Expr
@@ -15,8 +16,7 @@ _OPERATORS = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
 _PARTS = ("lhs", "rhs", "expr", "param", "vector_selector")
 
 
-@dataclass(frozen=True)
-class Matcher:
+class Matcher(msgspec.Struct, frozen=True):
     """One condition on a label; a value with a ``$`` in it is a dashboard's variable."""
 
     label: str
@@ -41,8 +41,7 @@ class Matcher:
         return found is (self.operator == "=~")
 
 
-@dataclass(frozen=True)
-class Selector:
+class Selector(msgspec.Struct, frozen=True):
     """A metric and the conditions on its labels; ``excludes`` where it stands behind ``unless``."""
 
     name: str
@@ -54,8 +53,7 @@ class Selector:
         return all(m.matches(labels[m.label]) for m in self.matchers if m.label in labels)
 
 
-@dataclass(frozen=True)
-class Aggregation:
+class Aggregation(msgspec.Struct, frozen=True):
     """An aggregation: its operator, what its ``by`` or ``without`` names, and what it is over."""
 
     operator: str
@@ -68,8 +66,7 @@ class Aggregation:
         return (label in self.labels) is self.without
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """An expression, taken apart; ``labels`` are those that its modifiers name."""
 
     selectors: tuple[Selector, ...]

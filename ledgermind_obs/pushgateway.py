@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote
+
+import msgspec
 
 from ledgermind_obs import metrics
 from ledgermind_obs.errors import ConfigurationError, DestinationError
@@ -34,8 +35,7 @@ def check_grouping_key(grouping: Mapping[str, str]) -> None:
             )
 
 
-@dataclass(frozen=True)
-class Pushgateway:
+class Pushgateway(msgspec.Struct, frozen=True):
     """One group of a Pushgateway: the sink of ``obs freshness push``."""
 
     endpoint: Endpoint

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import NamedTuple
+
+import msgspec
 
 from ledgermind_obs.manifest import Source
 from ledgermind_obs.metrics import METRICS, SOURCE_LABELS, source_labels
@@ -42,8 +43,7 @@ class Fault(NamedTuple):
     next_step: str
 
 
-@dataclass(frozen=True)
-class Catalogue:
+class Catalogue(msgspec.Struct, frozen=True):
     """What there is to query: metrics with their labels, and the sources (None: not known).
 
     ``allowed`` are patterns of other metrics, which are taken as they come.
@@ -51,13 +51,13 @@ class Catalogue:
 
     sources: tuple[Source, ...] | None = None
     allowed: tuple[str, ...] = ()
-    metrics: Mapping[str, frozenset[str]] = field(
+    metrics: Mapping[str, frozenset[str]] = msgspec.field(
         default_factory=lambda: {m.name: frozenset(m.labels) for m in METRICS} | _OTHERS
     )
 
     def with_recorded(self, recorded: Mapping[str, frozenset[str]]) -> Catalogue:
         """Return the catalogue with what recording rules add; a metric's own labels stay."""
-        return replace(self, metrics={**recorded, **self.metrics})
+        return msgspec.structs.replace(self, metrics={**recorded, **self.metrics})
 
     def allows(self, name: str) -> bool:
         """Return whether the metric is none of ours and was allowed by name."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import yaml
 
 from ledgermind_obs.errors import ConfigurationError
@@ -26,16 +26,15 @@ _TEMPLATE_LABEL = re.compile(r"\$labels\.(\w+)")
 _HEADING = re.compile(r"^#+ (.*?)\s*#*$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """One rule: an alert, or a recording rule, with the file it is in."""
 
     file: str
     name: str
     expression: str
     is_alert: bool
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -183,7 +182,7 @@ def _through(
         yield selector
         for behind in recorded.get(selector.name, []):
             for inner in _through(behind, recorded, seen | {selector.name}):
-                yield replace(inner, matchers=(*selector.matchers, *inner.matchers))
+                yield msgspec.structs.replace(inner, matchers=(*selector.matchers, *inner.matchers))
 
 
 def _query(rule: Rule) -> Query | None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from ledgermind_obs import metrics
 from ledgermind_obs.errors import DestinationError
 from ledgermind_obs.metrics import Metric, Series
 
 
-@dataclass(frozen=True)
-class Textfile:
+class Textfile(msgspec.Struct, frozen=True):
     """One file of one project and target; the sink of ``obs freshness push --textfile``.
 
     There is no grouping key in a file, so ``labels`` are written on every series.

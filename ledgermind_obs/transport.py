@@ -16,10 +16,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+
+import msgspec
 
 from ledgermind_obs import __version__
 from ledgermind_obs.errors import ConfigurationError, DestinationError
@@ -30,8 +31,7 @@ ATTEMPT_SECONDS = 10.0
 RETRIED_STATUSES = frozenset({502, 503, 504})
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """An answer, whatever its status."""
 
     status: int
@@ -67,8 +67,7 @@ class Response:
         return self.headers.get_content_type() == "text/html"
 
 
-@dataclass(frozen=True)
-class Tls:
+class Tls(msgspec.Struct, frozen=True):
     """Files in PEM format: a private CA, and a client certificate with its key."""
 
     ca_file: Path | None = None
@@ -97,15 +96,18 @@ def bearer_auth(token: str) -> str:
     return f"Bearer {token}"
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """A base URL and how to talk to it; ``timeout`` is seconds for a call with all its retries."""
 
     url: str
-    authorization: str = field(default="", repr=False)
+    authorization: str = ""
     tls: Tls = Tls()
     timeout: float = 30.0
     retried: frozenset[int] = RETRIED_STATUSES
+
+    def __repr__(self) -> str:
+        """Return the URL alone: the authorization is a secret."""
+        return f"Endpoint({self.url!r})"
 
     @classmethod
     def parse(cls, url: str, *, authorization: str = "", tls: Tls, timeout: float) -> Endpoint:

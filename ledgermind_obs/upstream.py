@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
+
+import msgspec
 
 from ledgermind_obs.lineage import (
     BlindSpot,
@@ -18,8 +19,7 @@ from ledgermind_obs.lineage import (
 from ledgermind_obs.manifest import Exposure
 
 
-@dataclass(frozen=True)
-class Upstream:
+class Upstream(msgspec.Struct, frozen=True, dict=True):
     """The part of the graph above one exposure."""
 
     lineage: Lineage

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from ledgermind_obs import dashboard as dashboards
 from ledgermind_obs.cli import explain, warn
@@ -240,7 +240,7 @@ def _read(path: Path) -> Dashboard:
 
 def _show(found: Dashboard, outcome: Outcome, url: str, output: str) -> None:
     if output == "json":
-        click.echo(to_json({**asdict(outcome), "file": found.name}))
+        click.echo(to_json({**msgspec.structs.asdict(outcome), "file": found.name}))
         return
     version = f"version {outcome.version}" if outcome.version else ""
     click.echo("  ".join(filter(None, [outcome.action, outcome.uid, found.title, version])))

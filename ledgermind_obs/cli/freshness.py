@@ -6,10 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import click
+import msgspec
 
 from ledgermind_obs import metrics
 from ledgermind_obs.ages import format_age
@@ -198,7 +198,7 @@ def _write_report(measured: FreshnessReport, output: str) -> None:
 def _explaining(engine: Engine) -> Engine:
     if not isinstance(engine, Postgres):
         raise ConfigurationError("dbt cannot explain its look-ups", "add --engine postgres")
-    return replace(engine, explain=True)
+    return msgspec.structs.replace(engine, explain=True)
 
 
 def _selectors(dbt: Dbt, above: Above) -> tuple[str, ...]:

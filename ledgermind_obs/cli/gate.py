@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from ledgermind_obs.cli.manifest import ManifestChoice, manifest_options
 from ledgermind_obs.cli.options import Command, Duration, Label, in_order, option, secret
@@ -20,16 +20,14 @@ if TYPE_CHECKING:  # a push without an exposure pays for neither
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@dataclass(frozen=True)
-class Above:
+class Above(msgspec.Struct, frozen=True):
     """An exposure, and the manifest that says what is above it."""
 
     exposure: str
     manifest: ManifestChoice
 
 
-@dataclass(frozen=True)
-class Gate(Above):
+class Gate(Above, frozen=True):
     """An exposure, and by what evidence it is judged; ages are in seconds."""
 
     tolerated: Mapping[Blindness, tuple[str, ...]]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from ledgermind_obs.cli import warn
 from ledgermind_obs.cli.options import Command, option
@@ -20,8 +20,7 @@ from ledgermind_obs.manifest_file import ManifestFile, newest_manifest, open_man
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@dataclass(frozen=True)
-class ManifestChoice:
+class ManifestChoice(msgspec.Struct, frozen=True):
     """What ``--manifest`` and ``--no-parse`` say."""
 
     path: Path | None = None

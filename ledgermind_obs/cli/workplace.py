@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from ledgermind_obs.cli.manifest import ManifestChoice, current_manifest, manifest_options
 from ledgermind_obs.cli.options import Command, lock_timeout_option, project_options
@@ -15,8 +16,7 @@ from ledgermind_obs.manifest_file import ManifestFile
 from ledgermind_obs.project import PROJECT_FILE, find_project_dir
 
 
-@dataclass(frozen=True)
-class Workplace:
+class Workplace(msgspec.Struct, frozen=True, dict=True):
     """The manifest a command works with, and the project it belongs to, where that is known."""
 
     opened: ManifestFile[LineageManifest]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -78,12 +77,12 @@ BROKEN: dict[str, tuple[list[Named], dict[str, Any], Surroundings]] = {
     "L301": (
         sound(),
         {},
-        replace(GOOD, rules=selectors('dbt_source_loaded_at_seconds{table="x"}')),
+        msgspec.structs.replace(GOOD, rules=selectors('dbt_source_loaded_at_seconds{table="x"}')),
     ),
-    "L302": (sound(), {}, replace(GOOD, dashboards=[])),
-    "L303": (sound(), {}, replace(GOOD, measured=frozenset())),
-    "L401": (sound(), {}, replace(GOOD, project="other")),
-    "L402": (sound(), {}, replace(GOOD, newer_files=["models/sources.yml"])),
+    "L302": (sound(), {}, msgspec.structs.replace(GOOD, dashboards=[])),
+    "L303": (sound(), {}, msgspec.structs.replace(GOOD, measured=frozenset())),
+    "L401": (sound(), {}, msgspec.structs.replace(GOOD, project="other")),
+    "L402": (sound(), {}, msgspec.structs.replace(GOOD, newer_files=["models/sources.yml"])),
 }
 
 
