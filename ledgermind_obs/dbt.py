@@ -16,24 +16,14 @@ from pathlib import Path
 import msgspec
 
 from ledgermind_obs.ages import format_age
+from ledgermind_obs.engines import Dbt
 from ledgermind_obs.errors import ArtifactError, DbtError
 from ledgermind_obs.events import Event, RunLog, is_connection_failure
-from ledgermind_obs.project import Project
 
 GRACE_SECONDS = 5.0
 
 # When obs ends without a word, its end of the pipe closes, and the whole group is ended.
 _WATCHDOG = 'read -r _ || kill -s KILL -- "-$1"'
-
-
-class Dbt(msgspec.Struct, frozen=True):
-    """A dbt executable and the project it works on."""
-
-    project: Project
-    executable: str | None = None
-    threads: int | None = None
-    vars: str | None = None
-    timeout: float = 600.0
 
 
 class FreshnessRun(msgspec.Struct):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from ledgermind_obs import lookups, selection
+from ledgermind_obs.engines import Postgres
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.events import RunLog
 from ledgermind_obs.explain import scan
@@ -17,18 +18,6 @@ from ledgermind_obs.lookups import Answer
 from ledgermind_obs.manifest import LookupManifest, Source, read_lookup_manifest
 from ledgermind_obs.manifest_file import ManifestFile, newest_manifest, open_manifest
 from ledgermind_obs.profiles import Profile, check_target, read_profile
-from ledgermind_obs.project import Project
-
-
-class Postgres(msgspec.Struct, frozen=True):
-    """A project whose database is asked without dbt; times are in seconds."""
-
-    project: Project
-    threads: int | None = None
-    timeout: float = 600.0
-    query_timeout: float = 60.0
-    allow_stale_manifest: bool = False
-    explain: bool = False
 
 
 def measure_directly(

@@ -1,4 +1,4 @@
-"""From an engine to a report: dbt itself, or PostgreSQL asked what dbt would ask."""
+"""From an engine to a report; an engine's code is loaded when it is the one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from ledgermind_obs.dbt import Dbt, source_freshness
-from ledgermind_obs.direct import Postgres, measure_directly
+from ledgermind_obs.engines import Dbt, Engine, Postgres
 from ledgermind_obs.events import Event
 from ledgermind_obs.freshness import FreshnessReport, build_report, read_artifact
 from ledgermind_obs.manifest import read_manifest
-
-Engine = Dbt | Postgres
 
 
 def measure(
@@ -26,15 +23,28 @@ def measure(
     Raises DbtError, ArtifactError or ConfigurationError where there is no report.
     """
     if isinstance(engine, Postgres):
+        from ledgermind_obs.direct import measure_directly
+
         return measure_directly(engine, select, exclude)
+    return _measure_by_dbt(engine, select, exclude, on_event)
+
+
+def _measure_by_dbt(
+    dbt: Dbt,
+    select: Sequence[str],
+    exclude: Sequence[str],
+    on_event: Callable[[Event], None],
+) -> FreshnessReport:
+    from ledgermind_obs.dbt import source_freshness
+
     started_at, clock = datetime.now(UTC), time.monotonic()
-    run = source_freshness(engine, select, exclude, on_event)
+    run = source_freshness(dbt, select, exclude, on_event)
     return build_report(
         read_artifact(run.sources),
         read_manifest(run.manifest),
         run.log,
         whole=not (select or exclude),
-        target=engine.project.target,
+        target=dbt.project.target,
         started_at=started_at,
         duration_seconds=time.monotonic() - clock,
     )

@@ -9,7 +9,8 @@ from ledgermind_obs.ages import format_age
 from ledgermind_obs.cli.gate import Above, Gate
 from ledgermind_obs.cli.manifest import current_manifest
 from ledgermind_obs.cli.surroundings import open_artifact
-from ledgermind_obs.dbt import Dbt, parse
+from ledgermind_obs.dbt import parse
+from ledgermind_obs.engines import Dbt
 from ledgermind_obs.errors import ArtifactError
 from ledgermind_obs.freshness import (
     Artifact,

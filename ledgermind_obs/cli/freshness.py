@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -15,11 +16,6 @@ from ledgermind_obs import metrics
 from ledgermind_obs.ages import format_age
 from ledgermind_obs.cli import explain as explain_failure
 from ledgermind_obs.cli import warn
-from ledgermind_obs.cli.document import (
-    pushed_document,
-    report_document,
-    to_json,
-)
 from ledgermind_obs.cli.gate import Above, Gate, exposure_option, gate_options
 from ledgermind_obs.cli.options import (
     Duration,
@@ -29,15 +25,16 @@ from ledgermind_obs.cli.options import (
     option,
     sink_options,
 )
-from ledgermind_obs.dbt import Dbt
 from ledgermind_obs.delivery import Delivery, Sink, deliver, deliver_failure
-from ledgermind_obs.direct import Postgres
+from ledgermind_obs.engines import Dbt, Engine, Postgres
 from ledgermind_obs.errors import ConfigurationError, NothingSelectedError, ObsError
 from ledgermind_obs.events import Event
 from ledgermind_obs.freshness import UNMEASURED, FreshnessReport, State
-from ledgermind_obs.gate import Policy, judge
 from ledgermind_obs.lock import locked
-from ledgermind_obs.measurement import Engine, measure
+from ledgermind_obs.measurement import measure
+
+if TYPE_CHECKING:  # a push decides nothing, and does not pay for a gate
+    from ledgermind_obs.gate import Policy
 
 FORMATS = click.Choice(["table", "json"])
 REPORTS = click.Choice(["text", "markdown", "html", "json"])
@@ -128,6 +125,7 @@ def check(
     Exit code 0 lets it run, 1 stops it. What cannot be measured stops it too.
     """
     from ledgermind_obs.cli.verdict import tell_exposure_verdict, tell_verdict
+    from ledgermind_obs.gate import judge
 
     policy, quiet = _policy(max_age, fail_on, allow), output == "json"
     engine = _explaining(engine) if explain else engine
@@ -184,6 +182,8 @@ def report(
 
 def _write_report(measured: FreshnessReport, output: str) -> None:
     if output == "json":
+        from ledgermind_obs.cli.document import report_document, to_json
+
         click.echo(to_json(report_document(measured)))
     elif output == "text":
         from ledgermind_obs.cli.show import show_report
@@ -276,6 +276,8 @@ def _show_delivery(
     report: FreshnessReport, delivery: Delivery, sink: Sink, output: str | None
 ) -> None:
     if output == "json":
+        from ledgermind_obs.cli.document import pushed_document, to_json
+
         click.echo(to_json(pushed_document(report, delivery, str(sink))))
     elif output == "table" or sys.stdout.isatty():
         from ledgermind_obs.cli.show import show_report
@@ -299,6 +301,8 @@ def _tell_unmeasured(report: FreshnessReport, delivery: Delivery, *, in_table: b
 
 
 def _policy(max_age: float | None, fail_on: str, allow: dict[str, bool]) -> Policy:
+    from ledgermind_obs.gate import Policy
+
     allowed = {State(name.removeprefix("allow_")) for name, given in allow.items() if given}
     return Policy(
         fail_on_warn=fail_on == "warn", allowed=frozenset(allowed), max_age_seconds=max_age

@@ -9,16 +9,14 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ledgermind_obs.ages import parse_age
+from ledgermind_obs.engines import Dbt, Postgres
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.project import Project, open_project
-
-if TYPE_CHECKING:  # a command that neither runs dbt nor pushes does not pay for either
-    from ledgermind_obs.dbt import Dbt
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -166,9 +164,6 @@ def dbt_options(command: Command) -> Command:
         allow_stale_manifest: bool,
         **others: Any,
     ) -> Any:
-        from ledgermind_obs.dbt import Dbt
-        from ledgermind_obs.direct import Postgres
-
         project = open_project(
             project_dir,
             profiles_dir=profiles_dir,

@@ -10,6 +10,7 @@ import msgspec
 
 from ledgermind_obs.cli.manifest import ManifestChoice, current_manifest, manifest_options
 from ledgermind_obs.cli.options import Command, lock_timeout_option, project_options
+from ledgermind_obs.engines import Dbt
 from ledgermind_obs.lineage import Lineage
 from ledgermind_obs.manifest import LineageManifest
 from ledgermind_obs.manifest_file import ManifestFile
@@ -50,7 +51,7 @@ def workplace_options(command: Command) -> Command:
         files = target_path or (directory / "target" if directory else Path("target"))
 
         def parse() -> Path:
-            from ledgermind_obs.dbt import Dbt, parse
+            from ledgermind_obs.dbt import parse
             from ledgermind_obs.lock import locked
             from ledgermind_obs.project import open_project
 

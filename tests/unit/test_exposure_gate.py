@@ -17,7 +17,7 @@ from ledgermind_obs.cli import root
 from ledgermind_obs.cli.decision import decide
 from ledgermind_obs.cli.gate import Gate
 from ledgermind_obs.cli.manifest import ManifestChoice
-from ledgermind_obs.dbt import Dbt
+from ledgermind_obs.engines import Dbt
 from ledgermind_obs.freshness import State
 from ledgermind_obs.gate import Policy
 from ledgermind_obs.metrics import CHECKED_AT, LAST_SUCCESS, LOADED_AT, STATUS
