@@ -6,7 +6,7 @@ dashboards are made from this table.
 
 from __future__ import annotations
 
-import functools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -96,6 +96,8 @@ METRICS = (
 
 LAST_KNOWN = (LOADED_AT, CHECKED_AT)
 
+_SPECIAL = re.compile(r'[\\\n"]')
+_STATES = tuple((state, str(state)) for state in State)
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
 
@@ -158,13 +160,16 @@ def exposition(series: Iterable[Series], labels: Mapping[str, str] | None = None
     Written here because prometheus_client's ``generate_latest`` takes ten times as long, and a
     thousand sources are twelve thousand series (bench/exposition.py).
     """
+    series = list(series)
+    escaped = _escaped(series)
     families: dict[str, tuple[Metric, str, list[str]]] = {}
     for metric, label_values, value in series:
         family = families.get(metric.name)
         if family is None:
             family = families[metric.name] = (metric, _template(metric, labels or {}), [])
         _, template, lines = family
-        lines.append(template % (*map(_escape, label_values), value))
+        texts = [escaped.get(text, text) for text in label_values] if escaped else label_values
+        lines.append(template % (*texts, value))
     return "".join(_family(metric, lines) for metric, _, lines in families.values()).encode()
 
 
@@ -197,12 +202,16 @@ def parse_exposition(
 
 def _source_series(source: SourceFreshness) -> Iterator[Series]:
     key = tuple(source.key)
-    times = ((LOADED_AT, source.loaded_at), (CHECKED_AT, source.checked_at))
-    yield from (Series(metric, key, time.timestamp()) for metric, time in times if time)
-    for state in State:
-        yield Series(STATUS, (*key, str(state)), float(state is source.state))
-    limits = ((WARN_AFTER, source.warn_after_seconds), (ERROR_AFTER, source.error_after_seconds))
-    yield from (Series(metric, key, limit) for metric, limit in limits if limit is not None)
+    if source.loaded_at:
+        yield Series(LOADED_AT, key, source.loaded_at.timestamp())
+    if source.checked_at:
+        yield Series(CHECKED_AT, key, source.checked_at.timestamp())
+    for state, name in _STATES:
+        yield Series(STATUS, (*key, name), 1.0 if state is source.state else 0.0)
+    if source.warn_after_seconds is not None:
+        yield Series(WARN_AFTER, key, source.warn_after_seconds)
+    if source.error_after_seconds is not None:
+        yield Series(ERROR_AFTER, key, source.error_after_seconds)
     location = (source.unique_id, source.database, source.schema, source.identifier)
     yield Series(INFO, (*key, *location), 1.0)
 
@@ -217,7 +226,12 @@ def _family(metric: Metric, lines: Iterable[str]) -> str:
     return f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} gauge\n" + "".join(lines)
 
 
-@functools.lru_cache(maxsize=1024)  # the same few texts come again and again
+def _escaped(series: Iterable[Series]) -> dict[str, str]:
+    """Return the labels' values that cannot be written as they are, which is next to none."""
+    texts = frozenset[str]().union(*(item.label_values for item in series))
+    return {text: _escape(text) for text in texts if _SPECIAL.search(text)}
+
+
 def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
