@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 PROJECT_FILE = "dbt_project.yml"
 PROFILES_FILE = "profiles.yml"
 DEFAULT_TARGET = "default"
+
+# What profiles are full of: {{ env_var('NAME', 'default') | as_number }}. Jinja would make the same
+# of it, and takes longer to load than PostgreSQL to say how fresh a hundred tables are.
+_ENV_VAR = re.compile(
+    r"""\{\{\s*env_var\(\s*(['"])(?P<name>\w+)\1\s*"""
+    r"""(?:,\s*(['"])(?P<default>[^'"\\{}%#\r\n]*)\3\s*)?\)\s*"""
+    r"""(?:\|\s*as_(?:text|bool|native|number)\s*)?\}\}"""
+)
 
 _RESOURCE_PATHS = {
     "model": ["models"],
@@ -155,6 +164,8 @@ def render(template: str, place: str, **context: object) -> str:
     """
     if "{{" not in template and "{%" not in template and "{#" not in template:
         return template
+    if plain := _ENV_VAR.fullmatch(template):
+        return _env_var(plain["name"], plain["default"])
     from jinja2 import TemplateError
 
     try:

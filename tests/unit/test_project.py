@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.project import find_project_dir, open_project
+from ledgermind_obs.project import find_project_dir, open_project, render
 
 PROFILES = "shop:\n  target: {target}\n  outputs: {{dev: {{type: postgres}}}}\n"
 
@@ -96,3 +98,35 @@ def test_a_profile_that_is_unclear_is_one_clear_error(
         open_project(project)
 
     assert "\n" not in str(raised.value)
+
+
+NAMES = st.from_regex(r"[A-Za-z_]\w{0,8}", fullmatch=True)
+DEFAULTS = st.none() | st.text(st.characters(exclude_categories=["C"]), max_size=8)
+
+
+@given(
+    name=NAMES,
+    value=st.none() | st.text(st.characters(exclude_categories=["C"]), max_size=8),
+    default=DEFAULTS,
+    quote=st.sampled_from("'\""),
+    last=st.sampled_from(["", "| as_text", "|as_number", "| as_bool", "| int", "| upper"]),
+    space=st.sampled_from(["", " ", "  \n"]),
+)
+def test_what_a_profile_takes_from_the_environment_is_what_jinja_would_make_of_it(
+    name: str, value: str | None, default: str | None, quote: str, last: str, space: str
+) -> None:
+    second = "" if default is None else f",{space}{quote}{default}{quote}"
+    template = f"{{{{{space}env_var({quote}{name}{quote}{second}){space}{last}{space}}}}}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(name, raising=False)
+        if value is not None:
+            patch.setenv(name, value)
+        # A comment is beyond what is done without Jinja.
+        assert outcome(template) == outcome(template + "{# #}")
+
+
+def outcome(template: str) -> str:
+    try:
+        return render(template, "it")
+    except ConfigurationError as error:
+        return str(error)
