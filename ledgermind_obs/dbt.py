@@ -39,12 +39,14 @@ def source_freshness(
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
     on_event: Callable[[Event], None] = lambda _: None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> FreshnessRun:
     """Run ``dbt source freshness`` and return its log and its artifacts, all of this run.
 
     The file decides, not the exit code: 0 and 1 come with one, 2 mostly without, but where the
     database is lost in the middle dbt 1.9 to 1.11 write what they measured and then end with 2.
-    ``on_event`` is called with each event while dbt runs. Raises DbtError where dbt gave no result.
+    ``on_event`` is called with each event while dbt runs, ``meanwhile`` once when it has started.
+    Raises DbtError where dbt gave no result.
     """
     run = FreshnessRun()
     artifact = dbt.project.private_target_path / "sources.json"
@@ -55,7 +57,7 @@ def source_freshness(
             on_event(event)
 
     argv = _argv(dbt, "source", "freshness", *_selection(dbt, select, exclude))
-    code = _call(argv, dbt.project.directory, dbt.timeout, on_line)
+    code = _call(argv, dbt.project.directory, dbt.timeout, on_line, meanwhile)
     if not artifact.is_file():
         raise _no_result(dbt, code, run.log)
     run.sources = artifact.read_bytes()
@@ -121,7 +123,11 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _call(
-    argv: Sequence[str], cwd: Path, timeout: float, on_line: Callable[[bytes], object]
+    argv: Sequence[str],
+    cwd: Path,
+    timeout: float,
+    on_line: Callable[[bytes], object],
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> int:
     """Return the exit code of a command that runs in a process group of its own.
 
@@ -138,6 +144,7 @@ def _call(
         timer.daemon = True
         timer.start()
         try:
+            meanwhile()
             assert child.stdout is not None  # noqa: S101 - it was opened as a pipe
             for line in child.stdout:
                 on_line(line)

@@ -16,6 +16,9 @@ from ledgermind_obs.metrics import Metric, Series
 class Sink(Protocol):
     """Where series go: a Pushgateway's group, a textfile."""
 
+    def prepare(self) -> None:
+        """Get ready for the others; called while the engine works and this process waits."""
+
     def known(self, wanted: Iterable[Metric]) -> list[Series]:
         """Return the series of the ``wanted`` metrics that are there now."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -21,10 +21,14 @@ from ledgermind_obs.profiles import Profile, check_target, read_profile
 
 
 def measure_directly(
-    engine: Postgres, select: Sequence[str] = (), exclude: Sequence[str] = ()
+    engine: Postgres,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> FreshnessReport:
     """Return the freshness of the project's sources, or of the selected ones, as dbt would.
 
+    ``meanwhile`` is called once, while the database works.
     Raises ConfigurationError for what only dbt can measure, DbtError without a database.
     """
     started_at, clock = datetime.now(UTC), time.monotonic()
@@ -33,7 +37,7 @@ def measure_directly(
     chosen, unmatched = selection.select(manifest, select, exclude)
     sources = [manifest.sources[unique_id] for unique_id in chosen]
     profile = _checked_profile(engine, manifest, sources, selected=bool(select))
-    answers = _ask(engine, profile, sources, clock + engine.timeout)
+    answers = _ask(engine, profile, sources, clock + engine.timeout, meanwhile)
     report = build_report(
         Artifact(manifest.metadata, [lookups.result(s, answers[s.unique_id]) for s in sources]),
         manifest,
@@ -76,7 +80,11 @@ def _checked_profile(
 
 
 def _ask(
-    engine: Postgres, profile: Profile, sources: Sequence[Source], deadline: float
+    engine: Postgres,
+    profile: Profile,
+    sources: Sequence[Source],
+    deadline: float,
+    meanwhile: Callable[[], None],
 ) -> Mapping[str, Answer]:
     if not sources:
         return {}
@@ -89,6 +97,7 @@ def _ask(
         query_seconds=engine.query_timeout,
         deadline=deadline,
         batch_size=1 if engine.explain else lookups.BATCH_SIZE,
+        meanwhile=meanwhile,
     )
 
 

@@ -15,8 +15,9 @@ from urllib.parse import quote
 import msgspec
 
 from ledgermind_obs.dashboard import Dashboard, Model, differences, to_send
+from ledgermind_obs.endpoint import RETRIED_STATUSES, Endpoint
 from ledgermind_obs.errors import ConfigurationError, DestinationError
-from ledgermind_obs.transport import RETRIED_STATUSES, Endpoint, Response
+from ledgermind_obs.transport import Response, request
 
 GENERAL = ""
 FORCED_ATTEMPTS = 5
@@ -258,7 +259,7 @@ class Grafana(msgspec.Struct, frozen=True):
 
     def _request(self, method: str, path: str, body: Any = None) -> Response:
         content = json.dumps(body).encode() if body is not None else None
-        return self.endpoint.request(method, path, content, "application/json" if body else "")
+        return request(self.endpoint, method, path, content, "application/json" if body else "")
 
     def _answer(self, response: Response, what: str) -> Any:
         """Return what Grafana answers; raises DestinationError where it refuses."""

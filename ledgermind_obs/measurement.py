@@ -17,16 +17,18 @@ def measure(
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
     on_event: Callable[[Event], None] = lambda _: None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> FreshnessReport:
     """Return the freshness of the project's sources, or of the selected ones, as dbt sees it.
 
+    ``on_event`` is called with each event of dbt, ``meanwhile`` once, while the engine works.
     Raises DbtError, ArtifactError or ConfigurationError where there is no report.
     """
     if isinstance(engine, Postgres):
         from ledgermind_obs.direct import measure_directly
 
-        return measure_directly(engine, select, exclude)
-    return _measure_by_dbt(engine, select, exclude, on_event)
+        return measure_directly(engine, select, exclude, meanwhile)
+    return _measure_by_dbt(engine, select, exclude, on_event, meanwhile)
 
 
 def _measure_by_dbt(
@@ -34,11 +36,12 @@ def _measure_by_dbt(
     select: Sequence[str],
     exclude: Sequence[str],
     on_event: Callable[[Event], None],
+    meanwhile: Callable[[], None],
 ) -> FreshnessReport:
     from ledgermind_obs.dbt import source_freshness
 
     started_at, clock = datetime.now(UTC), time.monotonic()
-    run = source_freshness(dbt, select, exclude, on_event)
+    run = source_freshness(dbt, select, exclude, on_event, meanwhile)
     return build_report(
         read_artifact(run.sources),
         read_manifest(run.manifest),

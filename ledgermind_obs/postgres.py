@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -55,9 +55,11 @@ def _reach(profile: Profile) -> Session:
     try:
         return connect(profile)
     except psycopg2.Error as error:
-        raise DbtError(
-            f"could not reach the database: {_one_line(error)}", f"see {profile.place}"
-        ) from error
+        raise _unreachable(profile, _one_line(error)) from error
+
+
+def _unreachable(profile: Profile, reason: str) -> DbtError:
+    return DbtError(f"could not reach the database: {reason}", f"see {profile.place}")
 
 
 def ask(
@@ -68,18 +70,19 @@ def ask(
     query_seconds: float,
     deadline: float,
     batch_size: int = BATCH_SIZE,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> dict[str, Answer]:
     """Return an answer for every look-up, by unique id; ``deadline`` is of the monotonic clock.
 
+    ``meanwhile`` is called once, while the first questions are on their way.
     Raises DbtError where the database cannot be reached at all.
     """
-    session = _reach(profile)
-    work = _Work(profile, query_seconds, deadline)
-    work.batches.extend(batches(lookups, batch_size))
-    work.share(session, threads)
+    work = _Work(profile, query_seconds, deadline, deque(batches(lookups, batch_size)))
+    work.share(threads, meanwhile)
     answers = dict(work.answers)
-    reason = work.lost or "no answer before the deadline (--timeout)"
-    unanswered = Answer(error=reason)
+    if not work.reached:
+        raise _unreachable(profile, work.reason) from work.lost
+    unanswered = Answer(error=work.reason)
     return {lookup.unique_id: answers.get(lookup.unique_id, unanswered) for lookup in lookups}
 
 
@@ -89,36 +92,56 @@ class _Work(msgspec.Struct):
     profile: Profile
     query_seconds: float
     deadline: float
-    batches: deque[list[Lookup]] = msgspec.field(default_factory=deque)
+    batches: deque[list[Lookup]]
     answers: dict[str, Answer] = msgspec.field(default_factory=dict)
-    lost: str = ""
+    reached: bool = False
+    lost: Exception | None = None
 
-    def share(self, session: Session, threads: int) -> None:
-        """Let workers do all there is to do, the first with ``session``, until the deadline.
+    @property
+    def reason(self) -> str:
+        """Why something is not answered."""
+        return _one_line(self.lost) if self.lost else "no answer before the deadline (--timeout)"
+
+    def share(self, threads: int, meanwhile: Callable[[], None]) -> None:
+        """Let workers do all there is to do until the deadline.
 
         They are daemons: one that hangs in a dead network must not keep the process.
         """
-        sessions = [session, *[None] * (min(threads, len(self.batches)) - 1)]
-        workers = [threading.Thread(target=self.work, args=(s,), daemon=True) for s in sessions]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join(max(0.0, self.deadline - time.monotonic()))
+        count = min(threads, len(self.batches))
+        others = [threading.Thread(target=self.work, daemon=True) for _ in range(count - 1)]
+        first = threading.Thread(target=self.work, args=(list(others),), daemon=True)
+        first.start()
+        meanwhile()
+        for worker in (first, *others):
+            if worker.ident:
+                worker.join(max(0.0, self.deadline - time.monotonic()))
 
-    def work(self, session: Session | None) -> None:
+    def work(self, waiting: list[threading.Thread] | None = None) -> None:
         """Do batches until there is none; take up the one during which a connection was lost."""
         for _ in range(LIVES):
+            session = self._session(waiting or [])
+            if session is None:
+                return
             try:
-                session = session or connect(self.profile)
                 self.work_off(session)
             except psycopg2.Error as error:
-                self.lost = _one_line(error)
+                self.lost = error
             else:
                 return
             finally:
-                if session:
-                    session.close()
-            session = None
+                session.close()
+
+    def _session(self, waiting: list[threading.Thread]) -> Session | None:
+        """Connect; start those that wait for somebody to get in, so that a refusal is one only."""
+        try:
+            session = connect(self.profile)
+        except psycopg2.Error as error:
+            self.lost = error
+            return None
+        self.reached = True
+        while waiting:
+            waiting.pop().start()
+        return session
 
     def work_off(self, session: Session) -> None:
         """Do batches over one session; raises psycopg2.Error where it is lost."""

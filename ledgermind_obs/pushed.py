@@ -10,6 +10,7 @@ import msgspec
 
 from ledgermind_obs import metrics
 from ledgermind_obs.ages import format_age
+from ledgermind_obs.endpoint import Endpoint
 from ledgermind_obs.errors import ArtifactError, DestinationError
 from ledgermind_obs.freshness import (
     UNMEASURED,
@@ -21,7 +22,7 @@ from ledgermind_obs.freshness import (
 )
 from ledgermind_obs.manifest import Manifest, Source
 from ledgermind_obs.metrics import Metric
-from ledgermind_obs.transport import Endpoint
+from ledgermind_obs.transport import request
 
 _READ = (metrics.LOADED_AT, metrics.CHECKED_AT, metrics.STATUS, metrics.LAST_SUCCESS)
 
@@ -64,7 +65,7 @@ def query_pushed(endpoint: Endpoint, labels: Mapping[str, str]) -> list[Sample]:
     names = "|".join(metric.name for metric in _READ)
     matchers = "".join(f",{name}={_quoted(value)}" for name, value in labels.items())
     expression = f'{{__name__=~"{names}"{matchers}}}'
-    response = endpoint.request("GET", f"/api/v1/query?query={quote(expression)}")
+    response = request(endpoint, "GET", f"/api/v1/query?query={quote(expression)}")
     if not response.ok:
         raise DestinationError(
             f"{endpoint.url} refused the query with {response.status}: {response.words}"

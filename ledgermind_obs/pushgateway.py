@@ -9,14 +9,18 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
 
 from ledgermind_obs import metrics
+from ledgermind_obs.endpoint import Endpoint
 from ledgermind_obs.errors import ConfigurationError, DestinationError
 from ledgermind_obs.metrics import Metric, Series
-from ledgermind_obs.transport import Endpoint, Response
+
+if TYPE_CHECKING:
+    from ledgermind_obs.transport import Response
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,6 +50,10 @@ class Pushgateway(msgspec.Struct, frozen=True):
         group = ", ".join(f"{name} {value}" for name, value in self.grouping.items())
         return f"{self.endpoint.url}  ({group})"
 
+    def prepare(self) -> None:
+        """Load the HTTP client, which takes as long as a small push."""
+        import ledgermind_obs.transport  # noqa: F401
+
     def known(self, wanted: Iterable[Metric]) -> list[Series]:
         """Return the series of the ``wanted`` metrics in the group now; raises DestinationError."""
         if not wanted:
@@ -68,7 +76,9 @@ class Pushgateway(msgspec.Struct, frozen=True):
         self._call("POST", self._group_path(), metrics.exposition(series))
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> Response:
-        response = self.endpoint.request(method, path, body, CONTENT_TYPE if body else "")
+        from ledgermind_obs.transport import request
+
+        response = request(self.endpoint, method, path, body, CONTENT_TYPE if body else "")
         if not response.ok:
             raise _refused(self.endpoint.url, method, response)
         if response.is_html:

@@ -27,6 +27,9 @@ class Textfile(msgspec.Struct, frozen=True):
         """Return the path."""
         return str(self.path)
 
+    def prepare(self) -> None:
+        """Do nothing: a file is written with what is loaded anyway."""
+
     def known(self, wanted: Iterable[Metric]) -> list[Series]:
         """Return the series of the ``wanted`` metrics in the file, none where there is no file.
 

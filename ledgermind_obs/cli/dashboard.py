@@ -17,10 +17,10 @@ from ledgermind_obs.cli.catalogue import FORMATS, catalogue_options, tell
 from ledgermind_obs.cli.document import to_json
 from ledgermind_obs.cli.options import Command, Duration, in_order, option, secret
 from ledgermind_obs.dashboard import MAX_BYTES, Dashboard, read_dashboard
+from ledgermind_obs.endpoint import Endpoint, Tls, bearer_auth
 from ledgermind_obs.errors import ConfigurationError, ObsError
 from ledgermind_obs.grafana import Grafana, Outcome
 from ledgermind_obs.queries import Catalogue, Fault
-from ledgermind_obs.transport import Endpoint, Tls, bearer_auth
 
 _PATH = click.Path(path_type=Path, allow_dash=True)
 _FILE = click.Path(path_type=Path, dir_okay=False)

@@ -80,7 +80,9 @@ def push(
         with _failure_is_told(sink, dry_run=dry_run):
             if above:
                 select = _selectors(dbt, above)
-            report = _measure(engine, select, exclude, quiet=output == "json")
+            report = _measure(
+                engine, select, exclude, quiet=output == "json", meanwhile=sink.prepare
+            )
         if dry_run:
             click.echo(metrics.exposition(metrics.report_series(report)), nl=False)
         else:
@@ -217,10 +219,15 @@ def _selectors(dbt: Dbt, above: Above) -> tuple[str, ...]:
 
 
 def _measure(
-    engine: Engine, select: tuple[str, ...], exclude: tuple[str, ...], *, quiet: bool
+    engine: Engine,
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    *,
+    quiet: bool,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> FreshnessReport:
     with _progress(show=sys.stderr.isatty() and not quiet) as on_event:
-        report = measure(engine, select, exclude, on_event)
+        report = measure(engine, select, exclude, on_event, meanwhile)
     for criterion in report.unmatched:
         warn(f"{criterion!r} in the selection matches no source")
     return report

@@ -14,8 +14,8 @@ from ledgermind_obs.cli.manifest import ManifestChoice, manifest_options
 from ledgermind_obs.cli.options import Command, Duration, Label, in_order, option, secret
 
 if TYPE_CHECKING:  # a push without an exposure pays for neither
+    from ledgermind_obs.endpoint import Endpoint
     from ledgermind_obs.lineage import Blindness
-    from ledgermind_obs.transport import Endpoint
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -171,7 +171,7 @@ def _tolerated(
 
 
 def _endpoint(url: str, token: str) -> Endpoint:
-    from ledgermind_obs.transport import Endpoint, Tls, bearer_auth
+    from ledgermind_obs.endpoint import Endpoint, Tls, bearer_auth
 
     authorization = bearer_auth(token) if token else ""
     return Endpoint.parse(url, authorization=authorization, tls=Tls(), timeout=30.0)

@@ -257,12 +257,13 @@ def sink_options(command: Command) -> Command:
         pushgateway_key_file: Path | None,
         **others: Any,
     ) -> Any:
+        from ledgermind_obs.endpoint import Endpoint, Tls
         from ledgermind_obs.pushgateway import Pushgateway
-        from ledgermind_obs.textfile import Textfile
-        from ledgermind_obs.transport import Endpoint, Tls
 
         labels = _labels(dbt.project, grouping_key)
         if textfile:
+            from ledgermind_obs.textfile import Textfile
+
             return command(dbt=dbt, sink=Textfile(textfile, labels), **others)
         endpoint = Endpoint.parse(
             pushgateway,
@@ -288,7 +289,7 @@ def _labels(project: Project, others: tuple[tuple[str, str], ...]) -> Mapping[st
 def _authorization(
     username: str | None, password_file: Path | None, token_file: Path | None
 ) -> str:
-    from ledgermind_obs.transport import basic_auth, bearer_auth
+    from ledgermind_obs.endpoint import basic_auth, bearer_auth
 
     token = secret("OBS_PUSHGATEWAY_TOKEN", token_file)
     password = secret("OBS_PUSHGATEWAY_PASSWORD", password_file)

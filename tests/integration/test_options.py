@@ -25,10 +25,10 @@ from demo.services import (
 )
 from ledgermind_obs import metrics
 from ledgermind_obs.dashboard import queries, read_dashboard, threshold_colour
+from ledgermind_obs.endpoint import Endpoint, Tls
 from ledgermind_obs.freshness import SourceKey, State
 from ledgermind_obs.metrics import Series
 from ledgermind_obs.pushgateway import Pushgateway as Sink
-from ledgermind_obs.transport import Endpoint, Tls
 from tests.integration.chain import chain, pushed, until
 
 DASHBOARD = ROOT / "ops/grafana/dashboards/ml-source-freshness.json"

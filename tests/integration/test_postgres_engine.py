@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,28 @@ def test_a_push_brings_the_same_series_as_dbts(parsed: Shop) -> None:
     }
     assert {m: by_postgres[m] for m in stable} == {m: by_dbt[m] for m in stable}
     assert 'engine="postgres"' in parsed.gateway.metrics()
+
+
+def test_a_push_loads_nothing_that_it_does_not_use(parsed: Shop) -> None:
+    profiles = parsed.directory / "profiles.yml"
+    profiles.write_text(profiles.read_text().replace("| int", "| as_number"))
+    touch(parsed.directory / "target" / "manifest.json")
+    code = (
+        "import sys; from ledgermind_obs.cli import root; "
+        "root(['freshness', 'push', '--engine', 'postgres'], standalone_mode=False); "
+        "print(sorted(sys.modules.keys() & {*sys.argv}))"
+    )
+    unused = ("jinja2", "prometheus_client", "rich", "ledgermind_obs.dbt", "ledgermind_obs.gate")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *unused, "psycopg2"],
+        cwd=parsed.directory,
+        env=parsed.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.stdout, done.stderr) == ("['psycopg2']\n", "")
 
 
 def test_a_source_that_fails_keeps_its_last_known_time(parsed: Shop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from psycopg2.extensions import connection as Session  # noqa: N812 - as the engine calls it
 
 from demo.services import Postgres
 from ledgermind_obs import postgres as engine
@@ -188,6 +190,48 @@ def test_no_server_at_all_is_an_error_and_no_report(filled: Postgres) -> None:
 
     with pytest.raises(DbtError, match="could not reach the database: connection to server"):
         ask(profile, source("t0"))
+
+
+def test_a_server_that_never_says_a_word_is_given_up_at_the_deadline(filled: Postgres) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        profile = profile_of(filled, port=silent.getsockname()[1], connect_timeout=5)
+        began = time.monotonic()
+        with pytest.raises(DbtError, match="could not reach the database: no answer before the"):
+            ask(profile, source("t0"), timeout=0.3)
+
+    assert time.monotonic() - began < 3
+
+
+def test_a_refusal_is_taken_once_however_many_could_connect(
+    filled: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = engine.connect
+    tried: list[Profile] = []
+
+    def counted(profile: Profile) -> Session:
+        tried.append(profile)
+        return connect(profile)
+
+    monkeypatch.setattr(engine, "connect", counted)
+    with pytest.raises(DbtError, match="does not exist"):
+        ask(profile_of(filled, dbname="nowhere"), *map(source, TABLES), threads=4, batch_size=1)
+
+    assert len(tried) == 1
+
+
+def test_something_else_can_be_done_while_the_database_works(filled: Postgres) -> None:
+    done: list[float] = []
+    engine.ask(
+        profile_of(filled),
+        [lookup(source("t0", "(select loaded_at from pg_sleep(0.5))"))],
+        threads=1,
+        query_seconds=30.0,
+        deadline=time.monotonic() + 30,
+        meanwhile=lambda: done.append(time.monotonic()),
+    )
+    [moment] = done
+
+    assert time.monotonic() - moment > 0.4
 
 
 def test_a_connection_too_few_leaves_the_work_to_the_others(filled: Postgres) -> None:

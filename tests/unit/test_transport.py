@@ -8,8 +8,9 @@ import pytest
 import trustme
 
 from ledgermind_obs import transport
+from ledgermind_obs.endpoint import Endpoint, Tls, basic_auth, bearer_auth, redact
 from ledgermind_obs.errors import ConfigurationError, DestinationError
-from ledgermind_obs.transport import Endpoint, Tls, basic_auth, bearer_auth, redact
+from ledgermind_obs.transport import request
 from tests.unit.servers import Answer, web
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -29,7 +30,7 @@ def endpoint(
 @pytest.mark.parametrize("status", [502, 503, 504])
 def test_what_may_pass_is_tried_again(status: int) -> None:
     with web(Answer(status), Answer(status), Answer(200, b"done")) as server:
-        response = endpoint(server.url).request("PUT", "/metrics", b"x 1\n")
+        response = request(endpoint(server.url), "PUT", "/metrics", b"x 1\n")
 
     assert (response.status, response.body) == (200, b"done")
     assert [asked.body for asked in server.asked] == [b"x 1\n"] * 3
@@ -38,7 +39,7 @@ def test_what_may_pass_is_tried_again(status: int) -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
 def test_what_will_not_pass_is_asked_once_and_its_words_are_kept(status: int) -> None:
     with web(Answer(status, b"pushed metrics are\n invalid")) as server:
-        response = endpoint(server.url).request("PUT", "/metrics")
+        response = request(endpoint(server.url), "PUT", "/metrics")
 
     assert (response.ok, response.words) == (False, "pushed metrics are invalid")
     assert len(server.asked) == 1
@@ -46,7 +47,7 @@ def test_what_will_not_pass_is_asked_once_and_its_words_are_kept(status: int) ->
 
 def test_retries_are_bounded() -> None:
     with web(Answer(503)) as server:
-        response = endpoint(server.url).request("GET", "/")
+        response = request(endpoint(server.url), "GET", "/")
 
     assert response.status == 503
     assert len(server.asked) == transport.MAX_ATTEMPTS
@@ -56,7 +57,7 @@ def test_one_deadline_holds_for_all_retries(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(transport, "FIRST_PAUSE_SECONDS", 0.2)
     with web(Answer(503)) as server:
         began = time.monotonic()
-        endpoint(server.url, timeout=0.5).request("GET", "/")
+        request(endpoint(server.url, timeout=0.5), "GET", "/")
 
     assert time.monotonic() - began < 1.5
     assert len(server.asked) < transport.MAX_ATTEMPTS
@@ -66,7 +67,7 @@ def test_a_server_that_says_nothing_does_not_hold_the_run_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(DestinationError, match="cannot be reached: timed out"):
-            endpoint(url, timeout=0.3).request("GET", "/")
+            request(endpoint(url, timeout=0.3), "GET", "/")
 
 
 def test_an_address_where_nothing_listens_is_one_clear_error() -> None:
@@ -76,7 +77,7 @@ def test_an_address_where_nothing_listens_is_one_clear_error() -> None:
     with pytest.raises(
         DestinationError, match=f"127.0.0.1:{port} cannot be reached: Connection ref"
     ):
-        endpoint(f"http://127.0.0.1:{port}").request("GET", "/")
+        request(endpoint(f"http://127.0.0.1:{port}"), "GET", "/")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -84,7 +85,7 @@ def test_an_address_where_nothing_listens_is_one_clear_error() -> None:
 def test_a_redirect_is_refused(status: int, method: str) -> None:
     with web(Answer(status, headers={"Location": "https://me:secret@login.example/"})) as server:
         with pytest.raises(DestinationError, match=r"redirects to https://\*\*\*@login") as raised:
-            endpoint(server.url).request(method, "/")
+            request(endpoint(server.url), method, "/")
 
         assert "secret" not in str(raised.value)
         assert len(server.asked) == 1
@@ -92,7 +93,7 @@ def test_a_redirect_is_refused(status: int, method: str) -> None:
 
 def test_a_web_page_is_known_as_one() -> None:
     with web(Answer(200, b"<h1>Log in</h1>", HTML)) as server:
-        assert endpoint(server.url).request("GET", "/").is_html
+        assert request(endpoint(server.url), "GET", "/").is_html
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_a_web_page_is_known_as_one() -> None:
 )
 def test_credentials_travel_in_the_authorization_header(authorization: str, sent: str) -> None:
     with web() as server:
-        endpoint(server.url, authorization=authorization).request("GET", "/")
+        request(endpoint(server.url, authorization=authorization), "GET", "/")
 
     assert server.asked[0].headers["Authorization"] == sent
 
@@ -113,7 +114,7 @@ def test_credentials_in_a_url_are_used_and_never_shown() -> None:
     with web(Answer(503)) as server:
         url = server.url.replace("http://", "http://me:p%40ss@") + "/gateway/"
         found = endpoint(url, timeout=0.1)
-        found.request("GET", "/metrics")
+        request(found, "GET", "/metrics")
 
     assert server.asked[0].headers["Authorization"] == basic_auth("me", "p@ss")
     assert server.asked[0].path == "/gateway/metrics"
@@ -172,7 +173,7 @@ def test_a_private_ca_is_trusted_when_it_is_given(
     server_context: ssl.SSLContext, ca_file: Path
 ) -> None:
     with web(tls=server_context) as server:
-        assert endpoint(server.url, tls=Tls(ca_file)).request("GET", "/").ok
+        assert request(endpoint(server.url, tls=Tls(ca_file)), "GET", "/").ok
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused_at_once(
@@ -182,7 +183,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused_at_once(
         web(tls=server_context) as server,
         pytest.raises(DestinationError, match="cannot be trusted: unable to get local issuer"),
     ):
-        endpoint(server.url).request("GET", "/")
+        request(endpoint(server.url), "GET", "/")
 
     assert not server.asked
 
@@ -201,13 +202,13 @@ def test_a_client_certificate_is_shown_where_the_server_asks(
     tls = Tls(ca_file, tmp_path / "cert.pem", tmp_path / "key.pem")
 
     with web(tls=server_context) as server:
-        assert endpoint(server.url, tls=tls).request("GET", "/").ok
+        assert request(endpoint(server.url, tls=tls), "GET", "/").ok
         with pytest.raises(DestinationError):
-            endpoint(server.url, tls=Tls(ca_file), timeout=0.5).request("GET", "/")
+            request(endpoint(server.url, tls=Tls(ca_file), timeout=0.5), "GET", "/")
 
 
 def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("not a certificate")
 
     with pytest.raises(ConfigurationError, match=r"cannot use the TLS files .*ca\.pem"):
-        endpoint("https://127.0.0.1", tls=Tls(tmp_path / "ca.pem")).request("GET", "/")
+        request(endpoint("https://127.0.0.1", tls=Tls(tmp_path / "ca.pem")), "GET", "/")
