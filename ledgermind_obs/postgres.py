@@ -23,7 +23,7 @@ from ledgermind_obs.lookups import BATCH_SIZE, Answer, Lookup, batches, common_s
 from ledgermind_obs.profiles import Profile
 
 # How long a common statement may take, and wait for a lock, before its look-ups are asked alone.
-TOGETHER_SECONDS = 2.0
+TOGETHER_SECONDS = 0.5
 # How long a look-up may wait for a table that somebody else has locked.
 LOCK_SECONDS = 10.0
 # A worker's connections: the first, and one more when that is lost.
@@ -77,8 +77,9 @@ def ask(
     ``meanwhile`` is called once, while the first questions are on their way.
     Raises DbtError where the database cannot be reached at all.
     """
-    work = _Work(profile, query_seconds, deadline, deque(batches(lookups, batch_size)))
-    work.share(threads, meanwhile)
+    waiting = deque(batches(lookups, batch_size))
+    work = _Work(profile, threads, query_seconds, deadline, waiting)
+    work.share(meanwhile)
     answers = dict(work.answers)
     if not work.reached:
         raise _unreachable(profile, work.reason) from work.lost
@@ -87,13 +88,20 @@ def ask(
 
 
 class _Work(msgspec.Struct):
-    """The look-ups of one run: those to do, those answered, and how a connection was last lost."""
+    """The look-ups of one run: those to do, those answered, and how a connection was last lost.
+
+    A worker that gets in lets the next one try, as long as there is work waiting: a refusal is one
+    only, and a few quick look-ups do not open more connections than they need.
+    """
 
     profile: Profile
+    threads: int
     query_seconds: float
     deadline: float
-    batches: deque[list[Lookup]]
+    waiting: deque[list[Lookup]]
     answers: dict[str, Answer] = msgspec.field(default_factory=dict)
+    workers: list[threading.Thread] = msgspec.field(default_factory=list)
+    hiring: threading.Lock = msgspec.field(default_factory=threading.Lock)
     reached: bool = False
     lost: Exception | None = None
 
@@ -102,24 +110,28 @@ class _Work(msgspec.Struct):
         """Why something is not answered."""
         return _one_line(self.lost) if self.lost else "no answer before the deadline (--timeout)"
 
-    def share(self, threads: int, meanwhile: Callable[[], None]) -> None:
-        """Let workers do all there is to do until the deadline.
+    def share(self, meanwhile: Callable[[], None]) -> None:
+        """Let workers do all there is to do until the deadline."""
+        self.hire()
+        meanwhile()
+        for worker in self.workers:  # it grows until the last of them has ended
+            worker.join(max(0.0, self.deadline - time.monotonic()))
+
+    def hire(self) -> None:
+        """Start one more worker if there is work for it.
 
         They are daemons: one that hangs in a dead network must not keep the process.
         """
-        count = min(threads, len(self.batches))
-        others = [threading.Thread(target=self.work, daemon=True) for _ in range(count - 1)]
-        first = threading.Thread(target=self.work, args=(list(others),), daemon=True)
-        first.start()
-        meanwhile()
-        for worker in (first, *others):
-            if worker.ident:
-                worker.join(max(0.0, self.deadline - time.monotonic()))
+        with self.hiring:
+            busy = sum(worker.is_alive() for worker in self.workers)
+            if self.waiting and busy < self.threads:
+                self.workers.append(threading.Thread(target=self.work, daemon=True))
+                self.workers[-1].start()
 
-    def work(self, waiting: list[threading.Thread] | None = None) -> None:
+    def work(self) -> None:
         """Do batches until there is none; take up the one during which a connection was lost."""
         for _ in range(LIVES):
-            session = self._session(waiting or [])
+            session = self._session()
             if session is None:
                 return
             try:
@@ -131,36 +143,37 @@ class _Work(msgspec.Struct):
             finally:
                 session.close()
 
-    def _session(self, waiting: list[threading.Thread]) -> Session | None:
-        """Connect; start those that wait for somebody to get in, so that a refusal is one only."""
+    def _session(self) -> Session | None:
         try:
             session = connect(self.profile)
         except psycopg2.Error as error:
             self.lost = error
             return None
         self.reached = True
-        while waiting:
-            waiting.pop().start()
         return session
 
     def work_off(self, session: Session) -> None:
         """Do batches over one session; raises psycopg2.Error where it is lost."""
         while batch := self._next():
+            self.hire()
             try:
                 self._do(session, batch)
             except psycopg2.Error:
-                self.batches.appendleft([b for b in batch if b.unique_id not in self.answers])
+                self.waiting.appendleft(batch)
                 raise
 
     def _next(self) -> list[Lookup]:
         with suppress(IndexError):
-            return self.batches.popleft() if time.monotonic() < self.deadline else []
+            return self.waiting.popleft() if time.monotonic() < self.deadline else []
         return []
 
     def _do(self, session: Session, batch: Sequence[Lookup]) -> None:
-        if len(batch) == 1 or not self._together(session, batch):
-            for lookup in batch:
-                self.answers[lookup.unique_id] = self._alone(session, lookup)
+        """Answer all of the batch at once, or let each of it wait to be asked alone."""
+        if len(batch) == 1:
+            [lookup] = batch
+            self.answers[lookup.unique_id] = self._alone(session, lookup)
+        elif not self._together(session, batch):
+            self.waiting.extend([lookup] for lookup in batch)
 
     def _together(self, session: Session, batch: Sequence[Lookup]) -> bool:
         """Ask for all at once; return whether that was answered, all of it."""
