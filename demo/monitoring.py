@@ -37,7 +37,7 @@ def alertmanager_config(directory: Path, people: str) -> str:
     for receiver in config["receivers"]:
         receiver.pop("email_configs")
     text = yaml.safe_dump(config, allow_unicode=True)
-    return text.replace("/etc/alertmanager/secrets", str(secrets))
+    return text.replace("/run/secrets", str(secrets))
 
 
 def prometheus_config(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--once", action="store_true", help="end when the first alert is there")
     parser.add_argument("--quick", action="store_true", help="alerts fire at once, not after 30 m")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to end, it tidies up as well
     try:
         with tempfile.TemporaryDirectory(prefix="obs-stack-") as scratch:
             run_stack(Path(scratch), once=options.once, quick=options.quick)

@@ -51,7 +51,8 @@ def test_no_secret_is_in_a_file_of_the_project() -> None:
     assert all(s["file"].startswith("./secrets/") for s in COMPOSE["secrets"].values())
     config = (OPS / "alertmanager/alertmanager.yml").read_text()
     wanted = set(re.findall(r"_file: (\S+)", config))
-    assert wanted == {secret["target"] for secret in SERVICES["alertmanager"]["secrets"]}
+    assert wanted == {f"/run/secrets/{name}" for name in SERVICES["alertmanager"]["secrets"]}
+    assert set(SERVICES["alertmanager"]["secrets"]) <= set(COMPOSE["secrets"])
 
 
 def test_the_parts_find_each_other_by_their_names() -> None:
