@@ -5,6 +5,7 @@ Addresses and secrets become this machine's; rules, routes and texts stay what t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,8 @@ ROOT = Path(__file__).parents[1]
 
 Yaml = dict[str, Any]
 
-# Options B and C have the labels of their sources from the scrape configuration.
-_LABELS = {"project": "ledgermind", "target": "prod"}
-_LABELLED = frozenset({"postgres", "ai-finance-backend"})
+# The jobs of Options B and C are comments, for whoever needs them to make them live.
+_IN_COMMENT = re.compile(r"^  # (?=- job_name:|  )", re.MULTILINE)
 
 
 def alertmanager_config(directory: Path, people: str) -> str:
@@ -48,13 +48,14 @@ def prometheus_config(
     ``targets`` are the jobs to scrape and their URLs, ``alerts`` is Alertmanager's; ``quick`` lets
     every alert fire at once, instead of after its half hour.
     """
-    config = _read(ROOT / "prometheus/prometheus.yml")
+    text = (ROOT / "prometheus/prometheus.yml").read_text()
+    config: Yaml = yaml.safe_load(_IN_COMMENT.sub("  ", text))
     config["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}
     rules = _quick_rules(directory) if quick else (ROOT / "prometheus/rules").glob("*.yml")
     config["rule_files"] = [str(path) for path in rules]
     _set_target(config["alerting"]["alertmanagers"][0], alerts)
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
-    config["scrape_configs"] = [jobs.get(name, {"job_name": name}) for name in targets]
+    config["scrape_configs"] = [jobs[name] for name in targets]
     for job, url in zip(config["scrape_configs"], targets.values(), strict=True):
         _set_target(job, url)
     return yaml.safe_dump(config)
@@ -74,8 +75,8 @@ def _quick_rules(directory: Path) -> Iterator[Path]:
 
 
 def _set_target(job: Yaml, url: str) -> None:
-    labels = _LABELS if job.get("job_name") in _LABELLED else {}
-    job["static_configs"] = [{"targets": [url.removeprefix("http://")], "labels": labels}]
+    (static,) = job["static_configs"]
+    static["targets"] = [url.removeprefix("http://")]
 
 
 def _read(path: Path) -> Yaml:

@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 
 from prometheus_client import start_http_server
 
-from ledgermind_obs.instrument import dbt_source_loaded_at
+from ledgermind_obs.instrument import dbt_source_loaded_at, loaded
 
 
-def build_features(newest_transaction: datetime) -> None:
+def build_features(newest_transaction: datetime | None) -> None:
     """Do the application's work, then say how new the data was."""
-    dbt_source_loaded_at.labels(table="transactions").set(newest_transaction.timestamp())
+    loaded("transactions", newest_transaction)
     dbt_source_loaded_at.labels(table="ml_features").set_to_current_time()
 
 

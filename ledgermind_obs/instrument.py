@@ -1,19 +1,29 @@
 """Option C: an application's own gauge of when its source tables were last loaded.
 
+    from ledgermind_obs.instrument import loaded
+
+    loaded("transactions", session.query(func.max(Transaction.created_at)).scalar())
+
+or, with the bare gauge of ``prometheus_client``:
+
     from ledgermind_obs.instrument import dbt_source_loaded_at
 
     dbt_source_loaded_at.labels(table="transactions").set(newest_row.timestamp())
 
-The name is that of ``obs freshness push``, so the same alerts and the same dashboard work with it.
-``project``, ``target``, and ``package`` and ``source`` where they are left out here, come from the
-labels of the scrape configuration.
+The names are those of ``obs freshness push``, so the same alerts and the same dashboard work with
+it. ``project``, ``target``, and ``package`` and ``source`` where they are left out here, come from
+the labels of the scrape configuration.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import UTC, datetime
+
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 
-from ledgermind_obs.metrics import LOADED_AT
+from ledgermind_obs.freshness import State
+from ledgermind_obs.metrics import LOADED_AT, STATUS
 
 
 class LoadedAtGauge:
@@ -21,17 +31,45 @@ class LoadedAtGauge:
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         """Register the gauge; of several processes of one application the newest time counts."""
-        self._gauge = Gauge(
+        self._loaded_at = Gauge(
             LOADED_AT.name,
             LOADED_AT.help,
             LOADED_AT.labels,
             registry=registry,
             multiprocess_mode="max",
         )
+        self._status = Gauge(
+            STATUS.name,
+            STATUS.help,
+            STATUS.labels,
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
 
     def labels(self, table: str, *, source: str = "", package: str = "") -> Gauge:
         """Return the gauge of one source table; two sources may have one table name."""
-        return self._gauge.labels(package=package, source=source, table=table)
+        return self._loaded_at.labels(package=package, source=source, table=table)
+
+    def loaded(
+        self, table: str, at: datetime | None, *, source: str = "", package: str = ""
+    ) -> None:
+        """Tell the time of a table's newest row, or None for a table without a row.
+
+        A time without a zone is UTC, as it is for dbt, whatever zone this process runs in. In
+        multi-process mode an empty table's earlier time stays beside its state, with a warning.
+        """
+        key = (package, source, table)
+        self._status.labels(*key, str(State.EMPTY)).set(at is None)
+        if at is None:
+            with suppress(KeyError):  # prometheus_client before 0.23 minds a table it never knew
+                self._loaded_at.remove(*key)
+        else:
+            self._loaded_at.labels(*key).set(_unix_time(at))
+
+
+def _unix_time(at: datetime) -> float:
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 dbt_source_loaded_at = LoadedAtGauge()
+loaded = dbt_source_loaded_at.loaded

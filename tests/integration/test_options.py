@@ -7,14 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, start_http_server
 
 from demo.data import Demo, load
 from demo.monitoring import ROOT, prometheus_config
-from demo.server import Server, free_port
+from demo.server import HOST, Server, free_port
 from demo.services import (
     HttpService,
     Postgres,
@@ -27,9 +28,10 @@ from ledgermind_obs import metrics
 from ledgermind_obs.dashboard import queries, read_dashboard, threshold_colour
 from ledgermind_obs.endpoint import Endpoint, Tls
 from ledgermind_obs.freshness import SourceKey, State
+from ledgermind_obs.instrument import LoadedAtGauge
 from ledgermind_obs.metrics import Series
 from ledgermind_obs.pushgateway import Pushgateway as Sink
-from tests.integration.chain import chain, pushed, until
+from tests.integration.chain import Chain, chain, pushed, until
 
 DASHBOARD = ROOT / "ops/grafana/dashboards/ml-source-freshness.json"
 MODEL = read_dashboard(DASHBOARD.read_bytes(), DASHBOARD.name).model
@@ -171,6 +173,40 @@ def test_option_c_raises_the_same_alerts_and_outlives_its_application(
         application.stop()
         until(lambda: "SourceSilent" in parts.firing(), "the silence is told")
         assert "SourceStaleTransactions" in parts.firing()
+
+
+@pytest.fixture
+def scraped(tmp_path: Path) -> Iterator[tuple[LoadedAtGauge, Chain]]:
+    registry, port = CollectorRegistry(), free_port()
+    server, thread = start_http_server(port, HOST, registry)
+    try:
+        with chain(tmp_path, {"ai-finance-backend": f"http://{HOST}:{port}"}) as parts:
+            yield LoadedAtGauge(registry), parts
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def alerted(parts: Chain) -> set[tuple[str, str]]:
+    found = parts.prometheus.query('ALERTS{alertstate="firing"}')
+    return {(a["metric"]["alertname"], a["metric"].get("source", "")) for a in found}
+
+
+def test_option_c_tells_an_empty_table_and_keeps_two_sources_of_one_table_name_apart(
+    scraped: tuple[LoadedAtGauge, Chain],
+) -> None:
+    application, parts = scraped
+    now = datetime.now(UTC)
+    application.loaded("transactions", now, source="bank")
+    application.loaded("transactions", now - timedelta(hours=58))
+    application.loaded("ml_features", None)
+    expected = {("SourceStaleTransactions", "app"), ("SourceEmpty", "app")}
+    until(lambda: alerted(parts) == expected, "these alerts fire, and no other")
+    known = parts.prometheus.query('dbt_source_loaded_at_seconds{table="transactions"}')
+    assert {a["metric"]["source"] for a in known} == {"app", "bank"}
+    application.loaded("ml_features", now)
+    until(lambda: parts.firing() == {"SourceStaleTransactions"}, "the filled table is well")
 
 
 def test_several_processes_of_an_application_show_the_newest_time(tmp_path: Path) -> None:
