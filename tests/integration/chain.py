@@ -11,6 +11,7 @@ from pathlib import Path
 
 from demo.monitoring import Yaml, alertmanager_config, prometheus_config
 from demo.services import HttpService, Prometheus, Pushgateway, alertmanager, prometheus
+from tests.integration.mailbox import Mailbox, mailbox
 from tests.unit.servers import Answer, Web, web
 
 PATIENCE_SECONDS = 60.0
@@ -23,6 +24,7 @@ class Chain:
     prometheus: Prometheus
     alertmanager: HttpService
     people: Web
+    mail: Mailbox
 
     def told(self, path: str) -> list[Yaml]:
         """Return what was sent to one of them, in the order in which it came."""
@@ -43,11 +45,12 @@ def chain(directory: Path, targets: dict[str, str]) -> Iterator[Chain]:
     """Run the chain on scrape ``targets``: a job's name, and where it is."""
     with ExitStack() as stack:
         people = stack.enter_context(web(Answer(202, b"ok")))
+        mail = stack.enter_context(mailbox())
         alerts = stack.enter_context(
-            alertmanager(directory, alertmanager_config(directory, people.url))
+            alertmanager(directory, alertmanager_config(directory, people.url, mail.place))
         )
         config = prometheus_config(directory, targets, alerts.url, quick=True)
-        yield Chain(stack.enter_context(prometheus(directory, config)), alerts, people)
+        yield Chain(stack.enter_context(prometheus(directory, config)), alerts, people, mail)
 
 
 def until(condition: Callable[[], object], what: str) -> None:

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,12 @@ def fill(database: Postgres, demo: Demo) -> None:
         session.close()
 
 
+def plain(letter: EmailMessage) -> str:
+    body = letter.get_body(("plain",))
+    assert body
+    return "\n".join(str(body.get_content()).splitlines())
+
+
 def titles(alerting: Chain) -> list[str]:
     return [message["title"] for message in alerting.slack()]
 
@@ -81,6 +88,12 @@ def test_a_stale_source_reaches_people_and_an_outage_resolves_nothing(
     ]
     assert message["text"].endswith("/alerts")
     assert alerting.told("/pagerduty") == []
+
+    until(lambda: alerting.mail.letters, "a letter")
+    (letter,) = alerting.mail.letters
+    assert (letter["To"], letter["Subject"]) == ("ml@ledger-mind.org", message["title"])
+    assert plain(letter) == f"{message['title']}\n\n{message['text']}"
+    assert alerting.mail.logins == [("obs@ledger-mind.org", "password")]
 
     database.stop()
     assert push().returncode == 3
