@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -116,12 +116,6 @@ def check(dashboard: Dashboard, catalogue: Catalogue) -> list[Fault]:
         *_check_variables(dashboard, catalogue),
     ]
     return unique(faults)
-
-
-def threshold_colour(steps: Sequence[Mapping[str, Any]], value: float) -> str:
-    """Return the colour that Grafana gives to a value: that of the last step it has reached."""
-    reached = [step for step in steps if step.get("value") is None or value >= step["value"]]
-    return str(reached[-1]["color"]) if reached else ""
 
 
 def queries(model: Mapping[str, Any]) -> list[str]:

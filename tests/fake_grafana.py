@@ -23,6 +23,12 @@ Answer = tuple[int, Any]
 ADMIN, EDITOR, VIEWER = "key-of-an-admin", "key-of-an-editor", "key-of-a-viewer"
 
 
+def colour_of(steps: list[Model], value: float) -> str:
+    """The colour that a panel gives to a value: that of the last step it has reached."""
+    reached = [step for step in steps if step.get("value") is None or value >= step["value"]]
+    return str(reached[-1]["color"])
+
+
 def said(message: str, status: str = "") -> Model:
     return {"message": message, **({"status": status} if status else {})}
 

@@ -25,12 +25,13 @@ from demo.services import (
     prometheus,
 )
 from ledgermind_obs import metrics
-from ledgermind_obs.dashboard import queries, read_dashboard, threshold_colour
+from ledgermind_obs.dashboard import queries, read_dashboard
 from ledgermind_obs.endpoint import Endpoint, Tls
 from ledgermind_obs.freshness import SourceKey, State
 from ledgermind_obs.instrument import LoadedAtGauge
 from ledgermind_obs.metrics import Series
 from ledgermind_obs.pushgateway import Pushgateway as Sink
+from tests.fake_grafana import colour_of
 from tests.integration.chain import Chain, chain, pushed, until
 
 DASHBOARD = ROOT / "ops/grafana/dashboards/ml-source-freshness.json"
@@ -90,7 +91,7 @@ def test_the_dashboards_queries_return_data_and_its_tiles_the_right_colours(
     for panel, table in enumerate(TABLES):
         defaults = MODEL["panels"][panel]["fieldConfig"]["defaults"]
         shown = {
-            name: threshold_colour(defaults["thresholds"]["steps"], age)
+            name: colour_of(defaults["thresholds"]["steps"], age)
             for name, age in ages(watched, panel).items()
         }
         assert shown == {f"{table} t{hours}": colour for hours, colour in COLOURS.items()}

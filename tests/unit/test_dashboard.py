@@ -12,13 +12,13 @@ from ledgermind_obs.dashboard import (
     differences,
     read_dashboard,
     resolved,
-    threshold_colour,
     without_variables,
 )
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.manifest import Source
 from ledgermind_obs.promql import parse
 from ledgermind_obs.queries import Catalogue
+from tests.fake_grafana import colour_of
 
 FILE = Path(__file__).parents[2] / "ops/grafana/dashboards/ml-source-freshness.json"
 OURS = read_dashboard(FILE.read_bytes(), FILE.name)
@@ -74,7 +74,7 @@ def test_our_own_dashboard_has_the_panels_of_the_runbook() -> None:
 )
 def test_the_colours_are_those_of_the_runbook(index: int, hours: float, colour: str) -> None:
     defaults = OURS.model["panels"][index]["fieldConfig"]["defaults"]
-    assert threshold_colour(defaults["thresholds"]["steps"], hours) == colour
+    assert colour_of(defaults["thresholds"]["steps"], hours) == colour
 
 
 def test_a_panel_that_is_right_has_no_fault() -> None:
