@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import yaml
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from ledgermind_obs import safe_yaml
 
 
 def line_of(text: str, resource: str, names: Sequence[str]) -> int:
@@ -16,7 +16,7 @@ def line_of(text: str, resource: str, names: Sequence[str]) -> int:
     source and table.
     """
     try:
-        root = yaml.compose(text, Loader=_Loader)
+        root = safe_yaml.compose(text)
     except yaml.YAMLError:
         return 0
     line, scope, key = 0, root, resource

@@ -139,9 +139,10 @@ def load_yaml(path: Path) -> Mapping[str, Any]:
     """Return the settings in a YAML file; raises ConfigurationError."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    from ledgermind_obs import safe_yaml
+
     try:
-        content = yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - a safe loader
+        content = safe_yaml.load(path.read_bytes())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"cannot read {path}: {' '.join(str(error).split())}") from error
     if not isinstance(content, Mapping):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from ledgermind_obs import safe_yaml
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.manifest import Source
 from ledgermind_obs.metrics import LOADED_AT, source_labels
@@ -49,7 +50,7 @@ def read_rules(content: bytes, name: str) -> list[Rule]:
     Raises ConfigurationError where it is not a rule file.
     """
     try:
-        document = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        document = safe_yaml.load(content)
         return [_rule(rule, name) for group in document["groups"] for rule in group["rules"]]
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{name} is not YAML: {' '.join(str(error).split())}") from error

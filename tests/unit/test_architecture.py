@@ -15,7 +15,7 @@ PURE = [
     "selection",
     *("ages", "coverage", "dashboard", "delivery", "errors", "events", "findings", "freshness"),
     *("gate", "graph", "impact", "lineage", "manifest", "metrics", "positions", "promql"),
-    *("queries", "rules", "upstream", "written"),
+    *("queries", "rules", "safe_yaml", "upstream", "written"),
 ]
 EFFECTS = {"click", "rich", "subprocess", "os", "socket", "ssl", "http", "urllib", "shutil"}
 
@@ -39,6 +39,11 @@ def test_nothing_below_the_command_line_imports_it(module: str) -> None:
 @pytest.mark.parametrize("module", [m for m in MODULES if m != "dbt.py"])
 def test_only_dbt_starts_processes(module: str) -> None:
     assert "subprocess" not in imports_of(module)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "safe_yaml.py"])
+def test_how_yaml_is_read_is_chosen_in_one_place(module: str) -> None:
+    assert "Loader" not in (ROOT / module).read_text()
 
 
 @pytest.mark.parametrize("module", MODULES)
