@@ -189,7 +189,7 @@ def graph_command(
     if output == "tree":
         from ledgermind_obs.cli.tree import show_tree
 
-        show_tree(drawn)
+        show_tree(drawn, upstream.exposure)
         return
     formats: dict[str, Callable[[graph.Graph], str]] = {
         "mermaid": graph.as_mermaid,

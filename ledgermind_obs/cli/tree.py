@@ -8,16 +8,17 @@ from rich.tree import Tree
 from ledgermind_obs.ages import format_age
 from ledgermind_obs.cli.show import print_lines
 from ledgermind_obs.graph import Graph, GraphNode, colour_of
+from ledgermind_obs.manifest import Exposure
 
 
-def show_tree(graph: Graph) -> None:
+def show_tree(graph: Graph, exposure: Exposure) -> None:
     """Print the graph from its exposure upwards."""
-    print_lines(_tree(graph))
+    print_lines(_tree(graph, exposure))
 
 
-def _tree(graph: Graph) -> Tree:
+def _tree(graph: Graph, exposure: Exposure) -> Tree:
     root = next(iter(graph.nodes))
-    tree = Tree(_line(graph.nodes[root]))
+    tree = Tree(_line(graph.nodes[root], exposure.type, exposure.maturity))
     shown, pending = {root}, _parents(graph, root, tree)
     while pending:
         uid, branch = pending.pop()
@@ -35,11 +36,12 @@ def _parents(graph: Graph, uid: str, branch: Tree) -> list[tuple[str, Tree]]:
     return [(parent, branch) for parent in reversed(graph.parents.get(uid, ()))]
 
 
-def _line(node: GraphNode) -> Text:
+def _line(node: GraphNode, *more: str | None) -> Text:
+    kind = " · ".join([node.kind, *filter(None, more)])
     text = Text()
     if node.state:
         text.append("● ", style=colour_of(node.state))
-    text.append(node.name, style="bold").append(f"  {node.kind}", style="dim")
+    text.append(node.name, style="bold").append(f"  {kind}", style="dim")
     if node.state:
         text.append(f"  {node.state.replace('_', ' ')}", style=colour_of(node.state))
     if node.age_seconds is not None:

@@ -198,6 +198,22 @@ def test_a_tree_shows_the_parents_of_a_shared_node_once(place: Path) -> None:
     assert found.stdout.count("(above)") == 1
 
 
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"maturity": "high"}, "training  exposure · application · high"),
+        ({}, "training  exposure · application"),
+        ({"type": None, "maturity": "low"}, "training  exposure · low"),
+    ],
+)
+def test_a_graph_begins_with_what_the_exposure_is(
+    place: Path, fields: dict[str, str | None], line: str
+) -> None:
+    declare(place, *sound()[:-1], exposure("training", FCT, **fields))
+
+    assert obs("graph", "training").stdout.splitlines()[0] == line
+
+
 def test_a_graph_is_coloured_by_the_last_run(place: Path) -> None:
     _last_run(place, RAW)
     nodes = json.loads(obs("graph", "training", "--freshness", "--format", "json").stdout)["nodes"]
