@@ -26,6 +26,9 @@ from ledgermind_obs.profiles import Profile
 TOGETHER_SECONDS = 0.5
 # How long a look-up may wait for a table that somebody else has locked.
 LOCK_SECONDS = 10.0
+# So many connections are made at once, as far as there is work, and one more as often as this long.
+EAGER = 2
+PATIENCE_SECONDS = 0.1
 # A worker's connections: the first, and one more when that is lost.
 LIVES = 2
 
@@ -90,8 +93,8 @@ def ask(
 class _Work(msgspec.Struct):
     """The look-ups of one run: those to do, those answered, and how a connection was last lost.
 
-    A worker that gets in lets the next one try, as long as there is work waiting: a refusal is one
-    only, and a few quick look-ups do not open more connections than they need.
+    The first worker that gets in lets a second one try, so that a refusal is one only. More follow
+    when it takes long: a thousand quick look-ups are answered before a third has connected.
     """
 
     profile: Profile
@@ -101,6 +104,7 @@ class _Work(msgspec.Struct):
     waiting: deque[list[Lookup]]
     answers: dict[str, Answer] = msgspec.field(default_factory=dict)
     workers: list[threading.Thread] = msgspec.field(default_factory=list)
+    taken: int = 0  # of the threads; one that failed to connect, or to stay so, keeps its place
     hiring: threading.Lock = msgspec.field(default_factory=threading.Lock)
     reached: bool = False
     lost: Exception | None = None
@@ -112,19 +116,25 @@ class _Work(msgspec.Struct):
 
     def share(self, meanwhile: Callable[[], None]) -> None:
         """Let workers do all there is to do until the deadline."""
-        self.hire()
+        self.hire(1)
         meanwhile()
         for worker in self.workers:  # it grows until the last of them has ended
-            worker.join(max(0.0, self.deadline - time.monotonic()))
+            self._await(worker)
 
-    def hire(self) -> None:
-        """Start one more worker if there is work for it.
+    def _await(self, worker: threading.Thread) -> None:
+        while worker.is_alive() and (left := self.deadline - time.monotonic()) > 0:
+            worker.join(min(left, PATIENCE_SECONDS))
+            if self.reached:
+                self.hire(self.threads)
+
+    def hire(self, most: int) -> None:
+        """Start one more worker if there is work for it, and fewer than ``most`` are there.
 
         They are daemons: one that hangs in a dead network must not keep the process.
         """
         with self.hiring:
-            busy = sum(worker.is_alive() for worker in self.workers)
-            if self.waiting and busy < self.threads:
+            if self.waiting and self.taken < min(most, self.threads):
+                self.taken += 1
                 self.workers.append(threading.Thread(target=self.work, daemon=True))
                 self.workers[-1].start()
 
@@ -139,9 +149,14 @@ class _Work(msgspec.Struct):
             except psycopg2.Error as error:
                 self.lost = error
             else:
+                self._leave()
                 return
             finally:
                 session.close()
+
+    def _leave(self) -> None:
+        with self.hiring:
+            self.taken -= 1
 
     def _session(self) -> Session | None:
         try:
@@ -155,7 +170,7 @@ class _Work(msgspec.Struct):
     def work_off(self, session: Session) -> None:
         """Do batches over one session; raises psycopg2.Error where it is lost."""
         while batch := self._next():
-            self.hire()
+            self.hire(EAGER)
             try:
                 self._do(session, batch)
             except psycopg2.Error:
