@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from ledgermind_obs.errors import ConfigurationError
@@ -108,10 +108,10 @@ def result(source: Source, answer: Answer) -> Result:
         return Result(source.unique_id, "runtime error", error=answer.error)
     try:
         loaded_at = _loaded_at(answer.max_loaded_at)
+        age = (answer.snapshotted_at - loaded_at).total_seconds()
+        status = _status(source.freshness or Freshness(), age)
     except (TypeError, OverflowError) as error:
         return Result(source.unique_id, "runtime error", error=str(error))
-    age = (answer.snapshotted_at - loaded_at).total_seconds()
-    status = _status(source.freshness or Freshness(), age)
     return Result(source.unique_id, str(status), loaded_at, answer.snapshotted_at)
 
 
@@ -131,11 +131,14 @@ def _loaded_at(value: object) -> datetime:
 
 
 def _status(freshness: Freshness, age: float) -> State:
-    if freshness.error_after_seconds is not None and age > freshness.error_after_seconds:
+    if _exceeded(freshness.error_after_seconds, age):
         return State.ERROR
-    if freshness.warn_after_seconds is not None and age > freshness.warn_after_seconds:
-        return State.WARN
-    return State.PASS
+    return State.WARN if _exceeded(freshness.warn_after_seconds, age) else State.PASS
+
+
+def _exceeded(limit: float | None, age: float) -> bool:
+    """Return whether the limit is passed; raises OverflowError for one that dbt cannot express."""
+    return limit is not None and age > timedelta(seconds=limit).total_seconds()
 
 
 def _filter(source: Source) -> str:

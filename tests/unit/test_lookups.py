@@ -100,6 +100,20 @@ def test_the_status_is_dbts(age: timedelta, status: str) -> None:
     assert result(source(), Answer(NOW - age, NOW)).status == status
 
 
+@pytest.mark.parametrize(
+    ("warn_days", "error_days", "status"),
+    [(1, 10**9, "runtime error"), (10**9, 9, "runtime error"), (10**9, 1, "error")],
+)
+def test_a_limit_of_more_days_than_dbt_can_count_fails_where_dbt_looks_at_it(
+    warn_days: int, error_days: int, status: str
+) -> None:
+    freshness = Freshness(Threshold(warn_days, "day"), Threshold(error_days, "day"))
+    found = result(source(freshness=freshness), Answer(NOW - timedelta(days=3), NOW))
+
+    assert found.status == status
+    assert (found.error or "").startswith("days=1000000000" if status == "runtime error" else "")
+
+
 def test_a_table_without_rows_was_loaded_in_year_1() -> None:
     assert result(source(), Answer(None, NOW)).max_loaded_at == datetime(1, 1, 1, tzinfo=UTC)
 
