@@ -36,6 +36,7 @@ _DECIDING_MACROS = frozenset(
         "statement",
     )
 )
+_ON_START = "on-run-start"
 _DBTS_OWN = frozenset({"dbt", "dbt_postgres"})
 
 
@@ -145,10 +146,11 @@ def _filter(source: Source) -> str:
     return (source.freshness.filter if source.freshness else None) or ""
 
 
-def check_manifest(manifest: LookupManifest, *, selected: bool) -> None:
+def check_manifest(manifest: LookupManifest, *, selected: bool, hooks_run: bool = True) -> None:
     """Raise ConfigurationError where the project changes how, or what, dbt measures.
 
-    A default selector counts unless something was ``selected`` by hand.
+    A default selector counts unless something was ``selected`` by hand, a hook where dbt would run
+    it.
     """
     adapter = manifest.metadata.adapter_type
     if adapter != "postgres":
@@ -160,6 +162,20 @@ def check_manifest(manifest: LookupManifest, *, selected: bool) -> None:
     for name, selector in (manifest.selectors or {}).items():
         if selector.default and not selected:
             raise _refusal(f"selectors.yml has a default selector, {name}")
+    for package in _starting_hooks(manifest) if hooks_run else ():
+        raise ConfigurationError(
+            f"--engine postgres runs no hooks, and {package} has an on-run-start hook, which dbt "
+            "would run before it measures",
+            "use --engine dbt, or set source_freshness_run_project_hooks: false in the flags of "
+            "dbt_project.yml",
+        )
+
+
+def _starting_hooks(manifest: LookupManifest) -> Iterator[str]:
+    """Yield the package of each hook that dbt may run before it measures."""
+    for unique_id, node in (manifest.nodes or {}).items():
+        if unique_id.startswith("operation.") and _ON_START in (node.tags or ()):
+            yield node.package_name or "a package"
 
 
 def check_sources(sources: Iterable[Source]) -> None:

@@ -10,6 +10,7 @@ from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.lookups import Answer, lookup, result
 from ledgermind_obs.manifest import (
     Freshness,
+    Hook,
     LookupManifest,
     Macro,
     Metadata,
@@ -173,6 +174,30 @@ def test_a_project_that_changes_the_measurement_is_refused(
 
 @pytest.mark.parametrize("accepted", [overriding("current_timestamp", "dbt"), overriding("mine")])
 def test_dbts_own_macros_and_other_macros_are_no_override(accepted: LookupManifest) -> None:
+    lookups.check_manifest(accepted, selected=False)
+
+
+def hooked(unique_id: str, tag: str) -> LookupManifest:
+    return manifest(nodes={unique_id: Hook("tools", [tag])})
+
+
+def test_a_hook_before_the_measurement_is_refused_unless_dbt_would_not_run_it() -> None:
+    refused = hooked("operation.tools.tools-on-run-start-0", "on-run-start")
+    with pytest.raises(ConfigurationError, match="tools has an on-run-start hook") as raised:
+        lookups.check_manifest(refused, selected=True)
+
+    assert "source_freshness_run_project_hooks: false" in raised.value.next_step
+    lookups.check_manifest(refused, selected=True, hooks_run=False)
+
+
+@pytest.mark.parametrize(
+    "accepted",
+    [
+        hooked("operation.tools.tools-on-run-end-0", "on-run-end"),
+        hooked("model.shop.orders", "on-run-start"),
+    ],
+)
+def test_a_hook_after_the_measurement_and_a_model_do_not_matter(accepted: LookupManifest) -> None:
     lookups.check_manifest(accepted, selected=False)
 
 
