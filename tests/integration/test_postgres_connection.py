@@ -12,6 +12,8 @@ import pytest
 import trustme
 
 from demo.services import Postgres
+from ledgermind_obs import postgres as engine
+from ledgermind_obs.profiles import Profile
 from tests.integration.odd import PROFILES, Engines, Odd, comparable, run_sql, write_project
 from tests.integration.shop import DBT
 from tests.integration.tls import secured
@@ -136,6 +138,32 @@ def test_the_clients_certificate_is_shown_to_the_server(
     assert "certificate required" in told(without)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert server.shown[0]["subjectAltName"] == (("email", "obs@localhost"),)
+
+
+def test_the_role_and_the_limits_end_with_the_transaction_for_a_pooler_may_share_the_session(
+    connected: Engines,
+) -> None:
+    database = connected.database
+    names = ("host", "port", "user", "password", "dbname")
+    parameters = {name: getattr(database, name) for name in names}
+    profile = Profile("target test", parameters, {}, role="pg_monitor")
+    session = engine.connect(profile)
+    asked = "select current_user, current_setting('statement_timeout')"
+    within = engine.fetch(session, asked, 5.0, 1.0, profile.role)
+    session.autocommit = True
+    with session.cursor() as cursor:
+        cursor.execute(asked)
+        afterwards = cursor.fetchall()
+    session.close()
+
+    assert within == [("pg_monitor", "5s")]
+    assert afterwards == [("postgres", "0")]
+
+
+def test_a_role_that_is_not_granted_is_said_at_once(connected: Engines) -> None:
+    assert 'could not reach the database: role "nobody" does not' in told(
+        check(connected, role="nobody")
+    )
 
 
 def test_a_role_may_read_less_than_its_user(connected: Engines) -> None:
