@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from ledgermind_obs.errors import ConfigurationError
@@ -36,6 +36,7 @@ _DECIDING_MACROS = frozenset(
         "statement",
     )
 )
+_ON_START = "on-run-start"
 _DBTS_OWN = frozenset({"dbt", "dbt_postgres"})
 
 
@@ -108,10 +109,10 @@ def result(source: Source, answer: Answer) -> Result:
         return Result(source.unique_id, "runtime error", error=answer.error)
     try:
         loaded_at = _loaded_at(answer.max_loaded_at)
+        age = (answer.snapshotted_at - loaded_at).total_seconds()
+        status = _status(source.freshness or Freshness(), age)
     except (TypeError, OverflowError) as error:
         return Result(source.unique_id, "runtime error", error=str(error))
-    age = (answer.snapshotted_at - loaded_at).total_seconds()
-    status = _status(source.freshness or Freshness(), age)
     return Result(source.unique_id, str(status), loaded_at, answer.snapshotted_at)
 
 
@@ -131,21 +132,25 @@ def _loaded_at(value: object) -> datetime:
 
 
 def _status(freshness: Freshness, age: float) -> State:
-    if freshness.error_after_seconds is not None and age > freshness.error_after_seconds:
+    if _exceeded(freshness.error_after_seconds, age):
         return State.ERROR
-    if freshness.warn_after_seconds is not None and age > freshness.warn_after_seconds:
-        return State.WARN
-    return State.PASS
+    return State.WARN if _exceeded(freshness.warn_after_seconds, age) else State.PASS
+
+
+def _exceeded(limit: float | None, age: float) -> bool:
+    """Return whether the limit is passed; raises OverflowError for one that dbt cannot express."""
+    return limit is not None and age > timedelta(seconds=limit).total_seconds()
 
 
 def _filter(source: Source) -> str:
     return (source.freshness.filter if source.freshness else None) or ""
 
 
-def check_manifest(manifest: LookupManifest, *, selected: bool) -> None:
+def check_manifest(manifest: LookupManifest, *, selected: bool, hooks_run: bool = True) -> None:
     """Raise ConfigurationError where the project changes how, or what, dbt measures.
 
-    A default selector counts unless something was ``selected`` by hand.
+    A default selector counts unless something was ``selected`` by hand, a hook where dbt would run
+    it.
     """
     adapter = manifest.metadata.adapter_type
     if adapter != "postgres":
@@ -157,6 +162,20 @@ def check_manifest(manifest: LookupManifest, *, selected: bool) -> None:
     for name, selector in (manifest.selectors or {}).items():
         if selector.default and not selected:
             raise _refusal(f"selectors.yml has a default selector, {name}")
+    for package in _starting_hooks(manifest) if hooks_run else ():
+        raise ConfigurationError(
+            f"--engine postgres runs no hooks, and {package} has an on-run-start hook, which dbt "
+            "would run before it measures",
+            "use --engine dbt, or set source_freshness_run_project_hooks: false in the flags of "
+            "dbt_project.yml",
+        )
+
+
+def _starting_hooks(manifest: LookupManifest) -> Iterator[str]:
+    """Yield the package of each hook that dbt may run before it measures."""
+    for unique_id, node in (manifest.nodes or {}).items():
+        if unique_id.startswith("operation.") and _ON_START in (node.tags or ()):
+            yield node.package_name or "a package"
 
 
 def check_sources(sources: Iterable[Source]) -> None:

@@ -144,10 +144,18 @@ class Selector(msgspec.Struct, frozen=True, gc=False):
     default: bool | str | None = None
 
 
+class Hook(msgspec.Struct, frozen=True, gc=False):
+    """A node as far as it tells whether it is a hook, and whose."""
+
+    package_name: str | None = None
+    tags: str | list[str] | None = None
+
+
 class LookupManifest(Manifest, frozen=True):
     """The part of ``manifest.json`` that it takes to look at the sources without dbt."""
 
     macros: dict[str, Macro] | None = None
+    nodes: dict[str, Hook] | None = None
     selectors: dict[str, Selector] | None = None
 
 

@@ -49,8 +49,8 @@ def _session(profile: Profile) -> Session:
     session: Session = psycopg2.connect(**profile.parameters)
     session.set_session(readonly=True)
     if profile.role:
-        _execute(session, f"set role {profile.role}")
-        session.commit()
+        _execute(session, f"set local role {profile.role}")  # is it granted?
+        session.rollback()
     return session
 
 
@@ -218,7 +218,7 @@ class _Work(msgspec.Struct):
     ) -> list[tuple[Any, ...]]:
         """Run one statement in a transaction of its own, within the time that is left of all."""
         seconds = max(0.001, min(seconds, self.deadline - time.monotonic()))
-        return fetch(session, statement, seconds, lock_seconds)
+        return fetch(session, statement, seconds, lock_seconds, self.profile.role)
 
 
 def plans(profile: Profile, lookups: Sequence[Lookup]) -> dict[str, Plan]:
@@ -229,7 +229,7 @@ def plans(profile: Profile, lookups: Sequence[Lookup]) -> dict[str, Plan]:
     """
     session = _reach(profile)
     try:
-        found = {lookup.unique_id: _plan(session, lookup) for lookup in lookups}
+        found = {lookup.unique_id: _plan(session, lookup, profile.role) for lookup in lookups}
     except psycopg2.Error as error:
         raise DbtError(f"lost the database: {_one_line(error)}", f"see {profile.place}") from error
     finally:
@@ -237,10 +237,11 @@ def plans(profile: Profile, lookups: Sequence[Lookup]) -> dict[str, Plan]:
     return {unique_id: plan for unique_id, plan in found.items() if plan}
 
 
-def _plan(session: Session, lookup: Lookup) -> Plan | None:
+def _plan(session: Session, lookup: Lookup, role: str) -> Plan | None:
+    explained = f"explain (verbose, format json) {lookup.statement}"
     try:
         _execute(session, "set local enable_seqscan = off")
-        [(plans,)] = fetch(session, f"explain (verbose, format json) {lookup.statement}", 10.0, 1.0)
+        [(plans,)] = fetch(session, explained, 10.0, 1.0, role)
     except _FAILURES as error:
         _carry_on(session, error)
         return None
@@ -249,11 +250,15 @@ def _plan(session: Session, lookup: Lookup) -> Plan | None:
 
 
 def fetch(
-    session: Session, statement: str, seconds: float, lock_seconds: float
+    session: Session, statement: str, seconds: float, lock_seconds: float, role: str = ""
 ) -> list[tuple[Any, ...]]:
-    """Return the rows of a statement, and end its transaction; raises psycopg2.Error."""
+    """Return the rows of a statement, and end its transaction; raises psycopg2.Error.
+
+    Role and limits end with it: behind a pooler, the session is somebody else's afterwards.
+    """
     limits = f"set local statement_timeout = {seconds * 1000:.0f}"
-    _execute(session, f"{limits}; set local lock_timeout = {lock_seconds * 1000:.0f}")
+    limits += f"; set local lock_timeout = {lock_seconds * 1000:.0f}"
+    _execute(session, f"{limits}; set local role {role}" if role else limits)
     with session.cursor() as cursor:
         cursor.execute(statement)
         rows = cursor.fetchall()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PROJECT_FILE = "dbt_project.yml"
 PROFILES_FILE = "profiles.yml"
 DEFAULT_TARGET = "default"
+# dbt 1.10 and later run hooks unless the project says otherwise, older ones if it says so.
+_HOOKS_FLAG = "source_freshness_run_project_hooks"
 
 # What profiles are full of: {{ env_var('NAME', 'default') | as_number }}. Jinja would make the same
 # of it, and takes longer to load than PostgreSQL to say how fresh a hundred tables are.
@@ -44,7 +46,10 @@ _RESOURCE_PATHS = {
 
 
 class Project(msgspec.Struct, frozen=True):
-    """A dbt project as one run uses it; every path is absolute."""
+    """A dbt project as one run uses it; every path is absolute.
+
+    ``hooks_run`` tells whether dbt would run its hooks when it measures freshness.
+    """
 
     directory: Path
     name: str
@@ -52,6 +57,7 @@ class Project(msgspec.Struct, frozen=True):
     profile: str
     target: str
     target_path: Path
+    hooks_run: bool = True
 
     @property
     def private_target_path(self) -> Path:
@@ -114,7 +120,13 @@ def open_project(
         profile=profile,
         target=target or _default_target(profiles / PROFILES_FILE, profile),
         target_path=target_path.resolve() if target_path else found / "target",
+        hooks_run=_hooks_run(settings),
     )
+
+
+def _hooks_run(settings: Mapping[str, Any]) -> bool:
+    flags = settings.get("flags")
+    return not isinstance(flags, Mapping) or flags.get(_HOOKS_FLAG) is not False
 
 
 def _profiles_dir(project_dir: Path, given: Path | None) -> Path:

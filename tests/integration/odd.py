@@ -7,11 +7,15 @@ import os
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from demo.services import Postgres
 from tests.integration.shop import DEADLINE, OBS
+
+# dbt tells of what is no timestamp in words of its own.
+DBTS_OWN_WORDS = ("Expected a timestamp value", "Got an invalid result")
 
 PROJECT = "name: odd\nprofile: odd\nversion: '1.0'\n"
 PROFILES = """
@@ -52,7 +56,8 @@ class Odd:
         """Return the table as the source's YAML declares it."""
         days = {"warn_after": self.warn_days, "error_after": self.error_days}
         freshness: dict[str, Any] = {
-            name: count and {"count": count, "period": "day"} for name, count in days.items()
+            name: None if count is None else {"count": count, "period": "day"}
+            for name, count in days.items()
         }
         if self.filter:
             freshness["filter"] = self.filter
@@ -125,6 +130,23 @@ class Engines:
     def sources(self, engine: str, *argv: str) -> dict[str, dict[str, Any]]:
         """Return each source's entry by its table."""
         return {entry["table"]: entry for entry in self.report(engine, *argv)["sources"]}
+
+
+def comparable(by_dbt: dict[str, Any], by_postgres: dict[str, Any]) -> tuple[Any, Any]:
+    """Return of dbt's entry, and of the other engine's a little later, what must be the same."""
+    varying = {"checked_at", "age_seconds", "message"}
+    entries = [
+        {key: value for key, value in entry.items() if key not in varying}
+        for entry in (by_dbt, by_postgres)
+    ]
+    dbts_own = by_dbt["message"].startswith(DBTS_OWN_WORDS)
+    for entry, whole in zip(entries, (by_dbt, by_postgres), strict=True):
+        entry["message"] = bool(whole["message"]) if dbts_own else whole["message"]
+    if by_dbt["checked_at"] and by_postgres["checked_at"]:
+        first, second = (datetime.fromisoformat(e["checked_at"]) for e in (by_dbt, by_postgres))
+        entries[1]["looked at"] = "in its turn" if first < second else f"before dbt, at {second}"
+        entries[0]["looked at"] = "in its turn"
+    return entries[0], entries[1]
 
 
 def run_sql(database: Postgres, *statements: str) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from ledgermind_obs import metrics
-from tests.integration.shop import DBT, Shop
+from tests.integration.shop import DBT, PROJECT, Shop
 
 ENGINE = ("--engine", "postgres")
+HOOK = "on-run-start: insert into orders values (now() + interval '1 day')\n"
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +157,7 @@ def test_the_json_says_when_the_manifest_was_written(parsed: Shop) -> None:
             "selectors: [{name: few, default: true, definition: 'source:app.orders'}]",
             "selectors.yml has a default selector, few",
         ),
+        ("dbt_project.yml", PROJECT + HOOK, "shop has an on-run-start hook, which dbt would run"),
     ],
 )
 def test_what_dbt_would_do_otherwise_is_refused(
@@ -170,6 +172,24 @@ def test_what_dbt_would_do_otherwise_is_refused(
     assert result.returncode == 2
     assert reason in result.stderr
     assert "use --engine dbt" in result.stderr
+
+
+def test_a_hook_that_dbt_would_not_run_either_does_not_matter(shop: Shop) -> None:
+    text = PROJECT + "  source_freshness_run_project_hooks: false\n" + HOOK
+    (shop.directory / "dbt_project.yml").write_text(text)
+    by_dbt = json.loads(shop.obs("freshness", "check", "--format", "json").stdout)
+    by_postgres = document(shop)
+
+    times = [[s["loaded_at"] for s in found["sources"]] for found in (by_dbt, by_postgres)]
+    assert times[0] == times[1]
+    assert shop.sql("select count(*) from orders") == [(1,)]
+
+
+def test_dbt_runs_a_hook_before_it_measures(shop: Shop) -> None:
+    (shop.directory / "dbt_project.yml").write_text(PROJECT + HOOK)
+    by_dbt = json.loads(shop.obs("freshness", "check", "--format", "json").stdout)
+
+    assert {s["table"]: s["state"] for s in by_dbt["sources"]}["orders"] == "future"
 
 
 @pytest.mark.parametrize(

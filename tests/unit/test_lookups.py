@@ -10,6 +10,7 @@ from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.lookups import Answer, lookup, result
 from ledgermind_obs.manifest import (
     Freshness,
+    Hook,
     LookupManifest,
     Macro,
     Metadata,
@@ -100,6 +101,20 @@ def test_the_status_is_dbts(age: timedelta, status: str) -> None:
     assert result(source(), Answer(NOW - age, NOW)).status == status
 
 
+@pytest.mark.parametrize(
+    ("warn_days", "error_days", "status"),
+    [(1, 10**9, "runtime error"), (10**9, 9, "runtime error"), (10**9, 1, "error")],
+)
+def test_a_limit_of_more_days_than_dbt_can_count_fails_where_dbt_looks_at_it(
+    warn_days: int, error_days: int, status: str
+) -> None:
+    freshness = Freshness(Threshold(warn_days, "day"), Threshold(error_days, "day"))
+    found = result(source(freshness=freshness), Answer(NOW - timedelta(days=3), NOW))
+
+    assert found.status == status
+    assert (found.error or "").startswith("days=1000000000" if status == "runtime error" else "")
+
+
 def test_a_table_without_rows_was_loaded_in_year_1() -> None:
     assert result(source(), Answer(None, NOW)).max_loaded_at == datetime(1, 1, 1, tzinfo=UTC)
 
@@ -159,6 +174,30 @@ def test_a_project_that_changes_the_measurement_is_refused(
 
 @pytest.mark.parametrize("accepted", [overriding("current_timestamp", "dbt"), overriding("mine")])
 def test_dbts_own_macros_and_other_macros_are_no_override(accepted: LookupManifest) -> None:
+    lookups.check_manifest(accepted, selected=False)
+
+
+def hooked(unique_id: str, tag: str) -> LookupManifest:
+    return manifest(nodes={unique_id: Hook("tools", [tag])})
+
+
+def test_a_hook_before_the_measurement_is_refused_unless_dbt_would_not_run_it() -> None:
+    refused = hooked("operation.tools.tools-on-run-start-0", "on-run-start")
+    with pytest.raises(ConfigurationError, match="tools has an on-run-start hook") as raised:
+        lookups.check_manifest(refused, selected=True)
+
+    assert "source_freshness_run_project_hooks: false" in raised.value.next_step
+    lookups.check_manifest(refused, selected=True, hooks_run=False)
+
+
+@pytest.mark.parametrize(
+    "accepted",
+    [
+        hooked("operation.tools.tools-on-run-end-0", "on-run-end"),
+        hooked("model.shop.orders", "on-run-start"),
+    ],
+)
+def test_a_hook_after_the_measurement_and_a_model_do_not_matter(accepted: LookupManifest) -> None:
     lookups.check_manifest(accepted, selected=False)
 
 

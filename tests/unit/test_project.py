@@ -72,6 +72,23 @@ def test_a_target_from_the_environment_is_rendered(
     assert open_project(project).target == "prod"
 
 
+@pytest.mark.parametrize(
+    ("flags", "run"),
+    [
+        ("", True),
+        ("flags:\n", True),
+        ("flags: {use_colors: true}\n", True),
+        ("flags: {source_freshness_run_project_hooks: true}\n", True),
+        ("flags: {source_freshness_run_project_hooks: false}\n", False),
+    ],
+)
+def test_hooks_run_unless_the_project_says_otherwise(project: Path, flags: str, run: bool) -> None:
+    with (project / "dbt_project.yml").open("a") as settings:
+        settings.write(f"\n{flags}")
+
+    assert open_project(project).hooks_run is run
+
+
 def test_a_profile_without_a_target_has_dbts_default(project: Path) -> None:
     (project / "profiles.yml").write_text("shop:\n  outputs: {}\n")
 
