@@ -72,8 +72,8 @@ def _checked_profile(
     engine: Postgres, manifest: LookupManifest, sources: Sequence[Source], *, selected: bool
 ) -> Profile:
     """Return the database to ask, when everything can be measured exactly as dbt does."""
-    hooks_run = engine.project.hooks_run
-    lookups.check_manifest(manifest, selected=selected, hooks_run=hooks_run)
+    lookups.check_manifest(manifest, selected=selected)
+    lookups.check_hooks(manifest, engine.project.runs_hooks)
     lookups.check_sources(sources)
     profile = read_profile(engine.project)
     check_target(profile, sources)

@@ -37,6 +37,9 @@ _DECIDING_MACROS = frozenset(
     )
 )
 _ON_START = "on-run-start"
+# The default of source_freshness_run_project_hooks is False up to dbt 1.9, True from 1.10 on
+# (dbt/contracts/project.py).
+_BEFORE_HOOKS = re.compile(r"1\.[0-9]\.")
 _DBTS_OWN = frozenset({"dbt", "dbt_postgres"})
 
 
@@ -146,11 +149,10 @@ def _filter(source: Source) -> str:
     return (source.freshness.filter if source.freshness else None) or ""
 
 
-def check_manifest(manifest: LookupManifest, *, selected: bool, hooks_run: bool = True) -> None:
+def check_manifest(manifest: LookupManifest, *, selected: bool) -> None:
     """Raise ConfigurationError where the project changes how, or what, dbt measures.
 
-    A default selector counts unless something was ``selected`` by hand, a hook where dbt would run
-    it.
+    A default selector counts unless something was ``selected`` by hand.
     """
     adapter = manifest.metadata.adapter_type
     if adapter != "postgres":
@@ -162,7 +164,16 @@ def check_manifest(manifest: LookupManifest, *, selected: bool, hooks_run: bool 
     for name, selector in (manifest.selectors or {}).items():
         if selector.default and not selected:
             raise _refusal(f"selectors.yml has a default selector, {name}")
-    for package in _starting_hooks(manifest) if hooks_run else ():
+
+
+def check_hooks(manifest: LookupManifest, runs_hooks: bool | None) -> None:
+    """Raise ConfigurationError where dbt would run a hook first, which may change what it measures.
+
+    ``runs_hooks`` is what the project says of that; without a word it depends on dbt's version.
+    """
+    if runs_hooks is None:
+        runs_hooks = not _BEFORE_HOOKS.match(manifest.metadata.dbt_version)
+    for package in _starting_hooks(manifest) if runs_hooks else ():
         raise ConfigurationError(
             f"--engine postgres runs no hooks, and {package} has an on-run-start hook, which dbt "
             "would run before it measures",

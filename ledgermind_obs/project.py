@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 PROJECT_FILE = "dbt_project.yml"
 PROFILES_FILE = "profiles.yml"
 DEFAULT_TARGET = "default"
-# dbt 1.10 and later run hooks unless the project says otherwise, older ones if it says so.
 _HOOKS_FLAG = "source_freshness_run_project_hooks"
 
 # What profiles are full of: {{ env_var('NAME', 'default') | as_number }}. Jinja would make the same
@@ -48,7 +47,7 @@ _RESOURCE_PATHS = {
 class Project(msgspec.Struct, frozen=True):
     """A dbt project as one run uses it; every path is absolute.
 
-    ``hooks_run`` tells whether dbt would run its hooks when it measures freshness.
+    ``runs_hooks`` is what it says of hooks when freshness is measured, None where it says nothing.
     """
 
     directory: Path
@@ -57,7 +56,7 @@ class Project(msgspec.Struct, frozen=True):
     profile: str
     target: str
     target_path: Path
-    hooks_run: bool = True
+    runs_hooks: bool | None = None
 
     @property
     def private_target_path(self) -> Path:
@@ -120,13 +119,14 @@ def open_project(
         profile=profile,
         target=target or _default_target(profiles / PROFILES_FILE, profile),
         target_path=target_path.resolve() if target_path else found / "target",
-        hooks_run=_hooks_run(settings),
+        runs_hooks=_runs_hooks(settings),
     )
 
 
-def _hooks_run(settings: Mapping[str, Any]) -> bool:
+def _runs_hooks(settings: Mapping[str, Any]) -> bool | None:
     flags = settings.get("flags")
-    return not isinstance(flags, Mapping) or flags.get(_HOOKS_FLAG) is not False
+    said = flags.get(_HOOKS_FLAG) if isinstance(flags, Mapping) else None
+    return said if isinstance(said, bool) else None
 
 
 def _profiles_dir(project_dir: Path, given: Path | None) -> Path:

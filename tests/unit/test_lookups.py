@@ -144,7 +144,10 @@ def test_another_shape_than_one_row_of_two_is_no_answer(rows: list[tuple[int, ..
 
 
 def manifest(**fields: Any) -> LookupManifest:
-    metadata = Metadata(adapter_type=fields.pop("adapter_type", "postgres"))
+    metadata = Metadata(
+        adapter_type=fields.pop("adapter_type", "postgres"),
+        dbt_version=fields.pop("dbt_version", "1.11.12"),
+    )
     return LookupManifest(metadata=metadata, sources={}, **fields)
 
 
@@ -177,17 +180,30 @@ def test_dbts_own_macros_and_other_macros_are_no_override(accepted: LookupManife
     lookups.check_manifest(accepted, selected=False)
 
 
-def hooked(unique_id: str, tag: str) -> LookupManifest:
-    return manifest(nodes={unique_id: Hook("tools", [tag])})
+def hooked(unique_id: str, tag: str, dbt_version: str = "1.10.2") -> LookupManifest:
+    return manifest(nodes={unique_id: Hook("tools", [tag])}, dbt_version=dbt_version)
 
 
-def test_a_hook_before_the_measurement_is_refused_unless_dbt_would_not_run_it() -> None:
-    refused = hooked("operation.tools.tools-on-run-start-0", "on-run-start")
+@pytest.mark.parametrize(
+    ("dbt_version", "said"),
+    [("1.10.2", None), ("1.11.12", None), ("2.0.0-preview.4", None), ("1.8.9", True)],
+)
+def test_a_hook_that_dbt_runs_before_the_measurement_is_refused(
+    dbt_version: str, said: bool | None
+) -> None:
+    refused = hooked("operation.tools.tools-on-run-start-0", "on-run-start", dbt_version)
     with pytest.raises(ConfigurationError, match="tools has an on-run-start hook") as raised:
-        lookups.check_manifest(refused, selected=True)
+        lookups.check_hooks(refused, said)
 
     assert "source_freshness_run_project_hooks: false" in raised.value.next_step
-    lookups.check_manifest(refused, selected=True, hooks_run=False)
+
+
+@pytest.mark.parametrize(
+    ("dbt_version", "said"), [("1.11.12", False), ("1.8.9", None), ("1.9.8", None), ("1.5.0", None)]
+)
+def test_a_hook_that_dbt_would_not_run_does_not_matter(dbt_version: str, said: bool | None) -> None:
+    accepted = hooked("operation.tools.tools-on-run-start-0", "on-run-start", dbt_version)
+    lookups.check_hooks(accepted, said)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +214,7 @@ def test_a_hook_before_the_measurement_is_refused_unless_dbt_would_not_run_it() 
     ],
 )
 def test_a_hook_after_the_measurement_and_a_model_do_not_matter(accepted: LookupManifest) -> None:
-    lookups.check_manifest(accepted, selected=False)
+    lookups.check_hooks(accepted, None)
 
 
 def test_a_default_selector_does_not_matter_to_a_selection() -> None:

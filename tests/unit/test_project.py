@@ -73,20 +73,22 @@ def test_a_target_from_the_environment_is_rendered(
 
 
 @pytest.mark.parametrize(
-    ("flags", "run"),
+    ("flags", "said"),
     [
-        ("", True),
-        ("flags:\n", True),
-        ("flags: {use_colors: true}\n", True),
+        ("", None),
+        ("flags:\n", None),
+        ("flags: {use_colors: true}\n", None),
         ("flags: {source_freshness_run_project_hooks: true}\n", True),
         ("flags: {source_freshness_run_project_hooks: false}\n", False),
     ],
 )
-def test_hooks_run_unless_the_project_says_otherwise(project: Path, flags: str, run: bool) -> None:
+def test_a_project_may_say_whether_hooks_run_before_freshness(
+    project: Path, flags: str, said: bool | None
+) -> None:
     with (project / "dbt_project.yml").open("a") as settings:
         settings.write(f"\n{flags}")
 
-    assert open_project(project).hooks_run is run
+    assert open_project(project).runs_hooks is said
 
 
 def test_a_profile_without_a_target_has_dbts_default(project: Path) -> None:
