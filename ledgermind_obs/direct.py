@@ -11,7 +11,7 @@ import msgspec
 from ledgermind_obs import lookups, selection
 from ledgermind_obs.engines import Postgres
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.events import RunLog
+from ledgermind_obs.events import Event, RunLog, measured
 from ledgermind_obs.explain import scan
 from ledgermind_obs.freshness import Artifact, FreshnessReport, Scan, build_report
 from ledgermind_obs.lookups import Answer
@@ -24,11 +24,13 @@ def measure_directly(
     engine: Postgres,
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    on_event: Callable[[Event], None] = lambda _: None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> FreshnessReport:
     """Return the freshness of the project's sources, or of the selected ones, as dbt would.
 
-    ``meanwhile`` is called once, while the database works.
+    ``on_event`` is called when a source has been measured, from another thread; ``meanwhile`` once,
+    while the database works.
     Raises ConfigurationError for what only dbt can measure, DbtError without a database.
     """
     started_at, clock = datetime.now(UTC), time.monotonic()
@@ -37,7 +39,7 @@ def measure_directly(
     chosen, unmatched = selection.select(manifest, select, exclude)
     sources = [manifest.sources[unique_id] for unique_id in chosen]
     profile = _checked_profile(engine, manifest, sources, selected=bool(select))
-    answers = _ask(engine, profile, sources, clock + engine.timeout, meanwhile)
+    answers = _ask(engine, profile, sources, clock + engine.timeout, on_event, meanwhile)
     report = build_report(
         Artifact(manifest.metadata, [lookups.result(s, answers[s.unique_id]) for s in sources]),
         manifest,
@@ -85,6 +87,7 @@ def _ask(
     profile: Profile,
     sources: Sequence[Source],
     deadline: float,
+    on_event: Callable[[Event], None],
     meanwhile: Callable[[], None],
 ) -> Mapping[str, Answer]:
     if not sources:
@@ -98,6 +101,7 @@ def _ask(
         query_seconds=engine.query_timeout,
         deadline=deadline,
         batch_size=1 if engine.explain else lookups.BATCH_SIZE,
+        on_answer=lambda unique_id: on_event(measured(unique_id, len(sources))),
         meanwhile=meanwhile,
     )
 

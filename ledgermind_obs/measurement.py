@@ -21,13 +21,14 @@ def measure(
 ) -> FreshnessReport:
     """Return the freshness of the project's sources, or of the selected ones, as dbt sees it.
 
-    ``on_event`` is called with each event of dbt, ``meanwhile`` once, while the engine works.
+    ``on_event`` is called with dbt's events as they come, from whatever thread, ``meanwhile`` once
+    while the engine works.
     Raises DbtError, ArtifactError or ConfigurationError where there is no report.
     """
     if isinstance(engine, Postgres):
         from ledgermind_obs.direct import measure_directly
 
-        return measure_directly(engine, select, exclude, meanwhile)
+        return measure_directly(engine, select, exclude, on_event, meanwhile)
     return _measure_by_dbt(engine, select, exclude, on_event, meanwhile)
 
 

@@ -73,15 +73,17 @@ def ask(
     query_seconds: float,
     deadline: float,
     batch_size: int = BATCH_SIZE,
+    on_answer: Callable[[str], None] = lambda _: None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> dict[str, Answer]:
     """Return an answer for every look-up, by unique id; ``deadline`` is of the monotonic clock.
 
-    ``meanwhile`` is called once, while the first questions are on their way.
+    ``on_answer`` is called with each id as it is answered, by one worker at a time; ``meanwhile``
+    once, while the first questions are on their way.
     Raises DbtError where the database cannot be reached at all.
     """
     waiting = deque(batches(lookups, batch_size))
-    work = _Work(profile, threads, query_seconds, deadline, waiting)
+    work = _Work(profile, threads, query_seconds, deadline, waiting, on_answer)
     work.share(meanwhile)
     answers = dict(work.answers)
     if not work.reached:
@@ -102,10 +104,11 @@ class _Work(msgspec.Struct):
     query_seconds: float
     deadline: float
     waiting: deque[list[Lookup]]
+    on_answer: Callable[[str], None]
     answers: dict[str, Answer] = msgspec.field(default_factory=dict)
     workers: list[threading.Thread] = msgspec.field(default_factory=list)
     taken: int = 0  # of the threads; one that failed to connect, or to stay so, keeps its place
-    hiring: threading.Lock = msgspec.field(default_factory=threading.Lock)
+    lock: threading.Lock = msgspec.field(default_factory=threading.Lock)
     reached: bool = False
     lost: Exception | None = None
 
@@ -132,7 +135,7 @@ class _Work(msgspec.Struct):
 
         They are daemons: one that hangs in a dead network must not keep the process.
         """
-        with self.hiring:
+        with self.lock:
             if self.waiting and self.taken < min(most, self.threads):
                 self.taken += 1
                 self.workers.append(threading.Thread(target=self.work, daemon=True))
@@ -155,7 +158,7 @@ class _Work(msgspec.Struct):
                 session.close()
 
     def _leave(self) -> None:
-        with self.hiring:
+        with self.lock:
             self.taken -= 1
 
     def _session(self) -> Session | None:
@@ -186,9 +189,14 @@ class _Work(msgspec.Struct):
         """Answer all of the batch at once, or let each of it wait to be asked alone."""
         if len(batch) == 1:
             [lookup] = batch
-            self.answers[lookup.unique_id] = self._alone(session, lookup)
+            self._take(lookup, self._alone(session, lookup))
         elif not self._together(session, batch):
             self.waiting.extend([lookup] for lookup in batch)
+
+    def _take(self, lookup: Lookup, answer: Answer) -> None:
+        self.answers[lookup.unique_id] = answer
+        with self.lock:
+            self.on_answer(lookup.unique_id)
 
     def _together(self, session: Session, batch: Sequence[Lookup]) -> bool:
         """Ask for all at once; return whether that was answered, all of it."""
@@ -200,7 +208,7 @@ class _Work(msgspec.Struct):
             return False
         now, *values = row
         for lookup, value in zip(batch, values, strict=True):
-            self.answers[lookup.unique_id] = Answer(value, now)
+            self._take(lookup, Answer(value, now))
         return True
 
     def _alone(self, session: Session, lookup: Lookup) -> Answer:

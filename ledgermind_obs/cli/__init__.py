@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -14,6 +15,10 @@ from ledgermind_obs import __version__
 from ledgermind_obs.errors import ObsError
 
 INTERNAL_ERROR = 70
+
+# A run is short and leaves no cycles worth a search after every 700 objects, Python's default: that
+# was a sixteenth of the time of a push of a thousand sources.
+YOUNG_OBJECTS = 200_000
 
 # Loaded when they are called: `obs --help` must not pay for what it does not use.
 _COMMANDS = {
@@ -63,6 +68,7 @@ def root(debug: bool) -> None:  # noqa: ARG001 - read from the context when an e
 
 def main() -> None:
     """Run the command line."""
+    gc.set_threshold(YOUNG_OBJECTS)
     root(prog_name="obs")
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ledgermind_obs import metrics
-from tests.integration.shop import DBT, PROJECT, Shop
+from tests.integration.shop import DBT, OBS, PROJECT, Shop
 
 ENGINE = ("--engine", "postgres")
 HOOK = "on-run-start: insert into orders values (now() + interval '1 day')\n"
@@ -93,6 +96,25 @@ def test_a_push_loads_nothing_that_it_does_not_use(parsed: Shop) -> None:
     )
 
     assert (done.stdout, done.stderr) == ("['psycopg2']\n", "")
+
+
+def test_on_a_terminal_the_answers_are_counted(parsed: Shop) -> None:
+    ours, its = pty.openpty()
+    argv = [OBS, "freshness", "check", *ENGINE]
+    with subprocess.Popen(
+        argv, cwd=parsed.directory, env=parsed.env, stdout=subprocess.DEVNULL, stderr=its
+    ):
+        os.close(its)
+        shown = b"".join(written(ours))
+    os.close(ours)
+
+    assert b"3 of 3" in shown
+
+
+def written(terminal: int) -> Iterator[bytes]:
+    with suppress(OSError):  # the other side was closed
+        while chunk := os.read(terminal, 65_536):
+            yield chunk
 
 
 def test_a_source_that_fails_keeps_its_last_known_time(parsed: Shop) -> None:

@@ -219,6 +219,21 @@ def test_a_refusal_is_taken_once_however_many_could_connect(
     assert len(tried) == 1
 
 
+def test_each_answer_is_told_once_whether_it_came_in_a_batch_or_alone(filled: Postgres) -> None:
+    told: list[str] = []
+    sources = [*map(source, TABLES[1:]), source("nowhere"), source("t0", "(loaded_at)")]
+    engine.ask(
+        profile_of(filled),
+        [lookup(source) for source in sources],
+        threads=3,
+        query_seconds=30.0,
+        deadline=time.monotonic() + 30,
+        on_answer=told.append,
+    )
+
+    assert sorted(told) == sorted(source.unique_id for source in sources)
+
+
 def test_something_else_can_be_done_while_the_database_works(filled: Postgres) -> None:
     done: list[float] = []
     engine.ask(
