@@ -26,7 +26,7 @@ from ledgermind_obs.profiles import Profile
 TOGETHER_SECONDS = 0.5
 # How long a look-up may wait for a table that somebody else has locked.
 LOCK_SECONDS = 10.0
-# So many connections are made at once, as far as there is work, and one more as often as this long.
+# Connections made without hesitation if there is work for them; how long until one more follows.
 EAGER = 2
 PATIENCE_SECONDS = 0.1
 # A worker's connections: the first, and one more when that is lost.
@@ -96,7 +96,7 @@ class _Work(msgspec.Struct):
     """The look-ups of one run: those to do, those answered, and how a connection was last lost.
 
     The first worker that gets in lets a second one try, so that a refusal is one only. More follow
-    when it takes long: a thousand quick look-ups are answered before a third has connected.
+    when it takes long: a connection costs a server as much as fifty quick look-ups.
     """
 
     profile: Profile

@@ -22,6 +22,7 @@ from ledgermind_obs.profiles import Profile
 from tests.integration.odd import run_sql
 
 TABLES = [f"t{number}" for number in range(6)]
+SLOW = "create view {} as select loaded_at from t0, pg_sleep(20)"
 
 
 @pytest.fixture
@@ -217,6 +218,21 @@ def test_a_refusal_is_taken_once_however_many_could_connect(
         ask(profile_of(filled, dbname="nowhere"), *map(source, TABLES), threads=4, batch_size=1)
 
     assert len(tried) == 1
+
+
+def test_slow_tables_that_began_in_one_batch_are_asked_side_by_side(filled: Postgres) -> None:
+    slow = [f"slow{number}" for number in range(3)]
+    run_sql(filled, *(SLOW.format(name) for name in slow))
+    asking = threading.Thread(
+        target=ask,
+        args=(profile_of(filled), *map(source, slow)),
+        kwargs={"threads": 3, "query_seconds": 4.0},
+    )
+    asking.start()
+    try:
+        wait_until(lambda: len(backends(filled, "%max_loaded_at%slow%")) == 3)
+    finally:
+        asking.join()
 
 
 def test_each_answer_is_told_once_whether_it_came_in_a_batch_or_alone(filled: Postgres) -> None:
