@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from demo.binaries import SetupError
 from demo.monitoring import ROOT, alertmanager_config, prometheus_config
 from demo.server import HOST, ServiceError
 from demo.services import Postgres, Prometheus, alertmanager, postgres, prometheus, pushgateway
+from demo.serving import serving
 
 BIN = Path(sys.executable).parent
 PUSH_EVERY_SECONDS = 900.0
@@ -98,14 +98,8 @@ def show_alerts(server: Prometheus) -> None:
 def people() -> Iterator[str]:
     """Serve what stands for Slack and the pager; yield its URL."""
     server = ThreadingHTTPServer((HOST, 0), _People)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
-    thread.start()
-    try:
+    with serving(server, poll_seconds=0.1):
         yield f"http://{HOST}:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class _People(BaseHTTPRequestHandler):

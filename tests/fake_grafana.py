@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+from demo.serving import serving
 
 Model = dict[str, Any]
 Answer = tuple[int, Any]
@@ -220,12 +221,6 @@ def fake_grafana(*, old: bool = False) -> Iterator[FakeGrafana]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
     grafana.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(server):
         yield grafana
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

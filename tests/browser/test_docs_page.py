@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from demo.services import Postgres
+from demo.serving import serving
 from tests.dbt_docs import EXPOSURE, PARENTS, generate
 
 
@@ -33,12 +33,9 @@ def chromium() -> str:
 def site(database: Postgres, tmp_path: Path) -> Iterator[str]:
     generate(database, tmp_path)
     handler = functools.partial(_Quiet, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 def _rendered(chromium: str, url: str, profile: Path) -> str:

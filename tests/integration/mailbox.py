@@ -6,10 +6,11 @@ import base64
 import email.policy
 import itertools
 import socketserver
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
+
+from demo.serving import serving
 
 
 class Mailbox(socketserver.ThreadingTCPServer):
@@ -69,11 +70,6 @@ class _Session(socketserver.StreamRequestHandler):
 @contextmanager
 def mailbox() -> Iterator[Mailbox]:
     """Run a mail server."""
-    with Mailbox() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Mailbox()
+    with serving(server):
+        yield server

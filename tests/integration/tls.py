@@ -6,13 +6,13 @@ import select
 import socket
 import socketserver
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from demo.services import Postgres
+from demo.serving import serving
 
 # Sent in plain: "shall we speak TLS?", and the answer "yes".
 _SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
@@ -44,14 +44,8 @@ def secured(database: Postgres, tls: ssl.SSLContext) -> Iterator[Secured]:
 
     server = socketserver.ThreadingTCPServer((database.host, 0), Handler)
     found = Secured(replace(database, port=server.server_address[1]))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving(server):
         yield found
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _relay(client: ssl.SSLSocket, server: socket.socket) -> None:

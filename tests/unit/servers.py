@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from demo.serving import serving
 
 
 @dataclass
@@ -61,11 +62,5 @@ def web(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Web]:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     scheme = "https" if tls else "http"
     served = Web(f"{scheme}://127.0.0.1:{server.server_address[1]}", list(answers) or [Answer()])
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving(server):
         yield served
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
