@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,8 @@ def comparable(by_dbt: dict[str, Any], by_postgres: dict[str, Any]) -> tuple[Any
         entry["message"] = bool(whole["message"]) if dbts_own else whole["message"]
     if by_dbt["checked_at"] and by_postgres["checked_at"]:
         first, second = (datetime.fromisoformat(e["checked_at"]) for e in (by_dbt, by_postgres))
-        entries[1]["looked at"] = "in its turn" if first < second else f"before dbt, at {second}"
+        in_its_turn = timedelta() < second - first < timedelta(minutes=1)
+        entries[1]["looked at"] = "in its turn" if in_its_turn else f"{second - first} after dbt"
         entries[0]["looked at"] = "in its turn"
     return entries[0], entries[1]
 
