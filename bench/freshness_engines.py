@@ -149,8 +149,11 @@ def commands(directory: Path, count: int, env: dict[str, str]) -> dict[str, Comm
     text = directory / "metrics.txt"
     with text.open("wb") as file:
         subprocess.run([*push, "--dry-run"], cwd=directory, env=env, stdout=file, check=True)
-    scripts = {"floor": (FLOOR, str(count)), "parts": (PARTS, str(count), str(text))}
-    scripts["least imports"] = (LEAST,)
+    scripts: dict[str, tuple[str, ...]] = {
+        "floor": (FLOOR, str(count)),
+        "parts": (PARTS, str(count), str(text)),
+        "least imports": (LEAST,),
+    }
     others = {
         name: Command([sys.executable, "-c", *script], directory, env)
         for name, script in scripts.items()
@@ -159,7 +162,8 @@ def commands(directory: Path, count: int, env: dict[str, str]) -> dict[str, Comm
 
 
 def _verdicts(count: int, found: dict[str, list[Run]]) -> list[bool]:
-    push, dbt = found["push"], found["dbt"]
+    others = dict(found)
+    push, dbt = others.pop("push"), others.pop("dbt")
     seconds, of_dbt = median_seconds(push), median_seconds(dbt)
     faster = f"{of_dbt:.2f} s / {seconds:.3f} s: {of_dbt / seconds:.0f} times faster"
     limits = {"floor": FLOOR_LIMIT if count >= MANY else UNLIMITED}
@@ -171,10 +175,10 @@ def _verdicts(count: int, found: dict[str, list[Run]]) -> list[bool]:
             faster,
         )
     ]
-    for name in ("floor", "parts", "least imports"):
-        detail = f"{seconds:.3f} s / {median_seconds(found[name]):.3f} s"
-        ratio = median_ratio(push, found[name])
+    for name, runs in others.items():
+        detail = f"{seconds:.3f} s / {median_seconds(runs):.3f} s"
         limit = limits.get(name, UNLIMITED)
+        ratio = median_ratio(push, runs)
         verdicts.append(report(f"{count:,} sources: push / {name}", ratio, limit, detail))
     peak = max(run.peak_mib for run in push)
     return [*verdicts, report(f"{count:,} sources: memory, MiB", peak, 80, "its peak")]

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 
 from ledgermind_obs.freshness import State
-from ledgermind_obs.metrics import LOADED_AT, STATUS
+from ledgermind_obs.metrics import LOADED_AT, STATUS, Metric
 
 
 class LoadedAtGauge:
@@ -31,20 +32,8 @@ class LoadedAtGauge:
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         """Register the gauge; of several processes of one application the newest time counts."""
-        self._loaded_at = Gauge(
-            LOADED_AT.name,
-            LOADED_AT.help,
-            LOADED_AT.labels,
-            registry=registry,
-            multiprocess_mode="max",
-        )
-        self._status = Gauge(
-            STATUS.name,
-            STATUS.help,
-            STATUS.labels,
-            registry=registry,
-            multiprocess_mode="mostrecent",
-        )
+        self._loaded_at = _gauge(LOADED_AT, registry, "max")
+        self._status = _gauge(STATUS, registry, "mostrecent")
 
     def labels(self, table: str, *, source: str = "", package: str = "") -> Gauge:
         """Return the gauge of one source table; two sources may have one table name."""
@@ -65,6 +54,13 @@ class LoadedAtGauge:
                 self._loaded_at.remove(*key)
         else:
             self._loaded_at.labels(*key).set(_unix_time(at))
+
+
+def _gauge(
+    metric: Metric, registry: CollectorRegistry, mode: Literal["max", "mostrecent"]
+) -> Gauge:
+    """Return the metric's gauge; ``mode`` says which of several processes' values counts."""
+    return Gauge(metric.name, metric.help, metric.labels, registry=registry, multiprocess_mode=mode)
 
 
 def _unix_time(at: datetime) -> float:

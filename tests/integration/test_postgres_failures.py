@@ -54,7 +54,13 @@ def source(name: str, field: str = "loaded_at") -> Source:
     )
 
 
-def ask(profile: Profile, *sources: Source, **limits: float) -> dict[str, Answer]:
+def ask(
+    profile: Profile,
+    *sources: Source,
+    on_answer: Callable[[str], None] = lambda _: None,
+    meanwhile: Callable[[], None] = lambda: None,
+    **limits: float,
+) -> dict[str, Answer]:
     answers = engine.ask(
         profile,
         [lookup(source) for source in sources],
@@ -62,6 +68,8 @@ def ask(profile: Profile, *sources: Source, **limits: float) -> dict[str, Answer
         query_seconds=limits.get("query_seconds", 30.0),
         deadline=time.monotonic() + limits.get("timeout", 30.0),
         batch_size=int(limits.get("batch_size", 25)),
+        on_answer=on_answer,
+        meanwhile=meanwhile,
     )
     return {unique_id.rsplit(".", 1)[1]: answer for unique_id, answer in answers.items()}
 
@@ -238,28 +246,15 @@ def test_slow_tables_that_began_in_one_batch_are_asked_side_by_side(filled: Post
 def test_each_answer_is_told_once_whether_it_came_in_a_batch_or_alone(filled: Postgres) -> None:
     told: list[str] = []
     sources = [*map(source, TABLES[1:]), source("nowhere"), source("t0", "(loaded_at)")]
-    engine.ask(
-        profile_of(filled),
-        [lookup(source) for source in sources],
-        threads=3,
-        query_seconds=30.0,
-        deadline=time.monotonic() + 30,
-        on_answer=told.append,
-    )
+    ask(profile_of(filled), *sources, threads=3, on_answer=told.append)
 
     assert sorted(told) == sorted(source.unique_id for source in sources)
 
 
 def test_something_else_can_be_done_while_the_database_works(filled: Postgres) -> None:
     done: list[float] = []
-    engine.ask(
-        profile_of(filled),
-        [lookup(source("t0", "(select loaded_at from pg_sleep(0.5))"))],
-        threads=1,
-        query_seconds=30.0,
-        deadline=time.monotonic() + 30,
-        meanwhile=lambda: done.append(time.monotonic()),
-    )
+    slow = source("t0", "(select loaded_at from pg_sleep(0.5))")
+    ask(profile_of(filled), slow, meanwhile=lambda: done.append(time.monotonic()))
     [moment] = done
 
     assert time.monotonic() - moment > 0.4
