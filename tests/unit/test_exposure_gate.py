@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -486,24 +487,24 @@ def test_prometheus_is_asked_for_this_project_and_target(place: Path) -> None:
 @pytest.mark.parametrize(
     ("samples", "code", "words"),
     [
-        ([], 4, "knows of no push"),
-        (pushed(push=HOUR), 4, "is 1 h old, limit 45 min"),
-        (pushed() + pushed()[:1], 4, "holds 2 series"),
-        (pushed(looked=HOUR), 1, "missing"),
-        (pushed(loaded=6 * DAY), 1, "error  6 d"),
-        (pushed(state="query_error"), 1, "query error"),
-        (pushed(state="empty"), 1, "empty"),
-        (pushed(state="future"), 1, "future"),
-        (pushed(state="none"), 1, "missing"),
-        (pushed()[:1], 1, "missing"),
-        ([s for s in pushed() if s["metric"]["__name__"] != LOADED_AT.name], 1, "missing"),
-        ([s for s in pushed() if s["metric"]["__name__"] != CHECKED_AT.name], 1, "missing"),
+        (list, 4, "knows of no push"),
+        (lambda: pushed(push=HOUR), 4, "is 1 h old, limit 45 min"),
+        (lambda: pushed() + pushed()[:1], 4, "holds 2 series"),
+        (lambda: pushed(looked=HOUR), 1, "missing"),
+        (lambda: pushed(loaded=6 * DAY), 1, "error  6 d"),
+        (lambda: pushed(state="query_error"), 1, "query error"),
+        (lambda: pushed(state="empty"), 1, "empty"),
+        (lambda: pushed(state="future"), 1, "future"),
+        (lambda: pushed(state="none"), 1, "missing"),
+        (lambda: pushed()[:1], 1, "missing"),
+        (lambda: [s for s in pushed() if s["metric"]["__name__"] != LOADED_AT.name], 1, "missing"),
+        (lambda: [s for s in pushed() if s["metric"]["__name__"] != CHECKED_AT.name], 1, "missing"),
     ],
 )
 def test_a_push_that_does_not_prove_freshness_blocks(
-    place: Path, samples: list[dict[str, Any]], code: int, words: str
+    place: Path, samples: Callable[[], list[dict[str, Any]]], code: int, words: str
 ) -> None:
-    found = by_prometheus(*samples)
+    found = by_prometheus(*samples())
 
     assert found.exit_code == code
     assert found.stdout.startswith(BLOCKED)
