@@ -18,7 +18,7 @@ import msgspec
 
 from bench.big_manifest import PROJECT, write
 from bench.measure import Command, median_seconds, report
-from ledgermind_obs.manifest import read_lineage_manifest
+from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from tests.generated import write_project
 
 BIN = Path(sys.executable).parent

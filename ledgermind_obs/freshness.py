@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from ledgermind_obs.dbt.log import RunLog, database_message
+from ledgermind_obs.dbt.manifest import Freshness, Manifest, Metadata, Source
 from ledgermind_obs.errors import ArtifactError, NothingSelectedError
-from ledgermind_obs.events import RunLog, database_message
-from ledgermind_obs.manifest import Freshness, Manifest, Metadata, Source
 
 FUTURE_TOLERANCE = timedelta(minutes=5)
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import msgspec
 
 from ledgermind_obs import __version__
+from ledgermind_obs.dbt.manifest import Source
 from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, SourceKey, State
-from ledgermind_obs.manifest import Source
 
 
 class Metric(msgspec.Struct, frozen=True):

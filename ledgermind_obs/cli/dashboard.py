@@ -11,16 +11,16 @@ from typing import Any
 import click
 import msgspec
 
-from ledgermind_obs import dashboard as dashboards
 from ledgermind_obs.cli import explain, warn
-from ledgermind_obs.cli.catalogue import FORMATS, catalogue_options, tell
-from ledgermind_obs.cli.document import to_json
+from ledgermind_obs.cli.catalogue_options import FORMATS, catalogue_options, tell
 from ledgermind_obs.cli.options import Command, Duration, in_order, option, secret
-from ledgermind_obs.dashboard import MAX_BYTES, Dashboard, read_dashboard
-from ledgermind_obs.endpoint import Endpoint, Tls, bearer_auth
 from ledgermind_obs.errors import ConfigurationError, ObsError
-from ledgermind_obs.grafana import Grafana, Outcome
-from ledgermind_obs.queries import Catalogue, Fault
+from ledgermind_obs.http.endpoint import Endpoint, Tls, bearer_auth
+from ledgermind_obs.monitoring import dashboard as dashboards
+from ledgermind_obs.monitoring.dashboard import MAX_BYTES, Dashboard, read_dashboard
+from ledgermind_obs.monitoring.expressions import Catalogue, Fault
+from ledgermind_obs.monitoring.grafana import Grafana, Outcome
+from ledgermind_obs.render.documents import to_json
 
 _PATH = click.Path(path_type=Path, allow_dash=True)
 _FILE = click.Path(path_type=Path, dir_okay=False)

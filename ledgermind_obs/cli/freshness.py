@@ -13,10 +13,9 @@ import click
 import msgspec
 
 from ledgermind_obs import metrics
-from ledgermind_obs.ages import format_age
 from ledgermind_obs.cli import explain as explain_failure
 from ledgermind_obs.cli import warn
-from ledgermind_obs.cli.gate import Above, Gate, exposure_option, gate_options
+from ledgermind_obs.cli.gate_options import Above, Gate, exposure_option, gate_options
 from ledgermind_obs.cli.options import (
     Duration,
     SelectCommand,
@@ -25,16 +24,17 @@ from ledgermind_obs.cli.options import (
     option,
     sink_options,
 )
-from ledgermind_obs.delivery import Delivery, Sink, deliver, deliver_failure
-from ledgermind_obs.engines import Dbt, Engine, Postgres
+from ledgermind_obs.dbt.lock import locked
+from ledgermind_obs.dbt.log import Event
+from ledgermind_obs.durations import format_age
+from ledgermind_obs.engines.measure import measure
+from ledgermind_obs.engines.settings import Dbt, Engine, Postgres
 from ledgermind_obs.errors import ConfigurationError, NothingSelectedError, ObsError
-from ledgermind_obs.events import Event
 from ledgermind_obs.freshness import UNMEASURED, FreshnessReport, State
-from ledgermind_obs.lock import locked
-from ledgermind_obs.measurement import measure
+from ledgermind_obs.sinks.deliver import Delivery, Sink, deliver, deliver_failure
 
 if TYPE_CHECKING:  # a push decides nothing, and does not pay for a gate
-    from ledgermind_obs.gate import Policy
+    from ledgermind_obs.gate.judge import Policy
 
 FORMATS = click.Choice(["table", "json"])
 REPORTS = click.Choice(["text", "markdown", "html", "json"])
@@ -127,7 +127,7 @@ def check(
     Exit code 0 lets it run, 1 stops it. What cannot be measured stops it too.
     """
     from ledgermind_obs.cli.verdict import tell_exposure_verdict, tell_verdict
-    from ledgermind_obs.gate import judge
+    from ledgermind_obs.gate.judge import judge
 
     policy, quiet = _policy(max_age, fail_on, allow), output == "json"
     engine = _explaining(engine) if explain else engine
@@ -184,7 +184,7 @@ def report(
 
 def _write_report(measured: FreshnessReport, output: str) -> None:
     if output == "json":
-        from ledgermind_obs.cli.document import report_document, to_json
+        from ledgermind_obs.render.documents import report_document, to_json
 
         click.echo(to_json(report_document(measured)))
     elif output == "text":
@@ -192,7 +192,7 @@ def _write_report(measured: FreshnessReport, output: str) -> None:
 
         show_report(measured)
     else:
-        from ledgermind_obs.written import as_html, as_markdown
+        from ledgermind_obs.render.report import as_html, as_markdown
 
         click.echo(as_markdown(measured) if output == "markdown" else as_html(measured))
 
@@ -283,7 +283,7 @@ def _show_delivery(
     report: FreshnessReport, delivery: Delivery, sink: Sink, output: str | None
 ) -> None:
     if output == "json":
-        from ledgermind_obs.cli.document import pushed_document, to_json
+        from ledgermind_obs.render.documents import pushed_document, to_json
 
         click.echo(to_json(pushed_document(report, delivery, str(sink))))
     elif output == "table" or sys.stdout.isatty():
@@ -308,7 +308,7 @@ def _tell_unmeasured(report: FreshnessReport, delivery: Delivery, *, in_table: b
 
 
 def _policy(max_age: float | None, fail_on: str, allow: dict[str, bool]) -> Policy:
-    from ledgermind_obs.gate import Policy
+    from ledgermind_obs.gate.judge import Policy
 
     allowed = {State(name.removeprefix("allow_")) for name, given in allow.items() if given}
     return Policy(

@@ -12,16 +12,24 @@ import click
 
 from ledgermind_obs.cli import warn
 from ledgermind_obs.cli.options import option
-from ledgermind_obs.cli.workplace import Workplace, workplace_options
+from ledgermind_obs.cli.project_options import Workplace, workplace_options
+from ledgermind_obs.dbt.manifest import read_lineage_manifest
+from ledgermind_obs.dbt.manifest_file import open_manifest
+from ledgermind_obs.dbt.project import project_name
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.findings import CODES, Checked, Finding, Ignore, Surroundings, check, without
-from ledgermind_obs.lineage import Lineage, find_node, search
-from ledgermind_obs.manifest import read_lineage_manifest
-from ledgermind_obs.manifest_file import open_manifest
-from ledgermind_obs.project import project_name
+from ledgermind_obs.lineage.findings import (
+    CODES,
+    Checked,
+    Finding,
+    Ignore,
+    Surroundings,
+    check,
+    without,
+)
+from ledgermind_obs.lineage.graph import Lineage, find_node, search
 
 if TYPE_CHECKING:
-    from ledgermind_obs.impact import Impact
+    from ledgermind_obs.lineage.impact import Impact
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -88,7 +96,7 @@ def check_command(
 
     Exit code 1 where something is.
     """
-    from ledgermind_obs.cli.findings import FORMATS, worst
+    from ledgermind_obs.render.findings import FORMATS, worst
 
     names = exposures or _chosen(place.lineage, tag)
     around = _surroundings(place, rules, dashboards, artifact)
@@ -121,7 +129,7 @@ def _chosen(lineage: Lineage, tags: Iterable[str]) -> list[str]:
 def _surroundings(
     place: Workplace, rules: Path | None, dashboards: Path | None, artifact: Path | None
 ) -> Surroundings:
-    from ledgermind_obs.cli.surroundings import dashboard_selectors, last_run, rule_selectors
+    from ledgermind_obs.monitoring.files import dashboard_selectors, last_run, rule_selectors
 
     return Surroundings(
         project=project_name(place.project_dir) if place.project_dir else None,
@@ -140,7 +148,7 @@ def _tell_unused(ignored: Iterable[Ignore], findings: list[Finding]) -> None:
 
 
 def _located(finding: Finding, place: Workplace) -> Finding:
-    from ledgermind_obs.cli.surroundings import located
+    from ledgermind_obs.monitoring.files import located
 
     return located(finding, place.lineage, place.project_dir)
 
@@ -176,25 +184,25 @@ def graph_command(
     place: Workplace,
 ) -> None:
     """Draw what is above an exposure."""
-    from ledgermind_obs import graph
-    from ledgermind_obs.cli.surroundings import last_report
-    from ledgermind_obs.upstream import upstream_of
+    from ledgermind_obs.lineage import subgraph
+    from ledgermind_obs.lineage.upstream import upstream_of
+    from ledgermind_obs.monitoring.files import last_report
 
     upstream = upstream_of(place.lineage, exposure)
     states = None
     if freshness or artifact:
         report = last_report(artifact, place.target_path, upstream)
-        states = graph.freshness_at(report, datetime.now(UTC))
-    drawn = graph.graph_of(upstream, depth=depth, only_sources=only_sources, freshness=states)
+        states = subgraph.freshness_at(report, datetime.now(UTC))
+    drawn = subgraph.graph_of(upstream, depth=depth, only_sources=only_sources, freshness=states)
     if output == "tree":
         from ledgermind_obs.cli.tree import show_tree
 
         show_tree(drawn, upstream.exposure)
         return
-    formats: dict[str, Callable[[graph.Graph], str]] = {
-        "mermaid": graph.as_mermaid,
-        "dot": graph.as_dot,
-        "json": graph.as_json,
+    formats: dict[str, Callable[[subgraph.Graph], str]] = {
+        "mermaid": subgraph.as_mermaid,
+        "dot": subgraph.as_dot,
+        "json": subgraph.as_json,
     }
     click.echo(formats[output](drawn))
 
@@ -222,7 +230,7 @@ def search_command(
         for uid in search(lineage, tag, name)
     ]
     if output == "json":
-        from ledgermind_obs.cli.document import to_json
+        from ledgermind_obs.render.documents import to_json
 
         click.echo(to_json({"nodes": found}))
     else:
@@ -256,8 +264,8 @@ def impact_command(
     place: Workplace,
 ) -> None:
     """Say what nodes reach, or what every change since --state reaches."""
-    from ledgermind_obs.cli import impacts
-    from ledgermind_obs.impact import Severity, impact_of
+    from ledgermind_obs.lineage.impact import Severity, impact_of
+    from ledgermind_obs.render import impact as impacts
 
     if bool(nodes) == bool(state):
         raise click.UsageError("name nodes, or give --state and no nodes")
@@ -280,7 +288,7 @@ def impact_command(
 
 def _changes(place: Workplace, state: Path) -> list[Impact]:
     """Return every change between the manifest in ``state`` and the current one."""
-    from ledgermind_obs.impact import changes_between, impacts_of, read_state
+    from ledgermind_obs.lineage.impact import changes_between, impacts_of, read_state
 
     old, new = state / "manifest.json", place.opened.path
     before = open_manifest(old, read_lineage_manifest)

@@ -13,10 +13,10 @@ from typing import Any
 
 import click
 
-from ledgermind_obs.ages import parse_age
-from ledgermind_obs.engines import Dbt, Postgres
+from ledgermind_obs.dbt.project import Project, open_project
+from ledgermind_obs.durations import parse_age
+from ledgermind_obs.engines.settings import Dbt, Postgres
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.project import Project, open_project
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -257,12 +257,12 @@ def sink_options(command: Command) -> Command:
         pushgateway_key_file: Path | None,
         **others: Any,
     ) -> Any:
-        from ledgermind_obs.endpoint import Endpoint, Tls
-        from ledgermind_obs.pushgateway import Pushgateway
+        from ledgermind_obs.http.endpoint import Endpoint, Tls
+        from ledgermind_obs.sinks.pushgateway import Pushgateway
 
         labels = _labels(dbt.project, grouping_key)
         if textfile:
-            from ledgermind_obs.textfile import Textfile
+            from ledgermind_obs.sinks.textfile import Textfile
 
             return command(dbt=dbt, sink=Textfile(textfile, labels), **others)
         endpoint = Endpoint.parse(
@@ -279,7 +279,7 @@ def sink_options(command: Command) -> Command:
 
 
 def _labels(project: Project, others: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    from ledgermind_obs.pushgateway import check_grouping_key
+    from ledgermind_obs.sinks.pushgateway import check_grouping_key
 
     labels = {"project": project.name, "target": project.target, **dict(others)}
     check_grouping_key(labels)
@@ -289,7 +289,7 @@ def _labels(project: Project, others: tuple[tuple[str, str], ...]) -> Mapping[st
 def _authorization(
     username: str | None, password_file: Path | None, token_file: Path | None
 ) -> str:
-    from ledgermind_obs.endpoint import basic_auth, bearer_auth
+    from ledgermind_obs.http.endpoint import basic_auth, bearer_auth
 
     token = secret("OBS_PUSHGATEWAY_TOKEN", token_file)
     password = secret("OBS_PUSHGATEWAY_PASSWORD", password_file)

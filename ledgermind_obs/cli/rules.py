@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from ledgermind_obs import rules as rule_files
-from ledgermind_obs.cli.catalogue import FORMATS, catalogue_options, tell
+from ledgermind_obs.cli.catalogue_options import FORMATS, catalogue_options, tell
 from ledgermind_obs.cli.options import option
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.queries import Catalogue
-from ledgermind_obs.rules import Rule, read_rules
+from ledgermind_obs.monitoring import rules as rule_files
+from ledgermind_obs.monitoring.expressions import Catalogue
+from ledgermind_obs.monitoring.rules import Rule, read_rules
 
 DEFAULT_RULES = Path("prometheus/rules")
 

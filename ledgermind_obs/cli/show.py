@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from ledgermind_obs.ages import format_age
-from ledgermind_obs.events import Event
+from ledgermind_obs.dbt.log import Event
+from ledgermind_obs.durations import format_age
 from ledgermind_obs.freshness import FreshnessReport, Scan, State
-from ledgermind_obs.gate import Judgement, next_steps
-from ledgermind_obs.written import age_of, by_severity, explanation, summary
+from ledgermind_obs.gate.judge import Judgement, next_steps
+from ledgermind_obs.render.report import age_of, by_severity, explanation, summary
 
 UNBOUNDED_COLUMNS = 10_000
 

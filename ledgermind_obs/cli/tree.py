@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.text import Text
 from rich.tree import Tree
 
-from ledgermind_obs.ages import format_age
 from ledgermind_obs.cli.show import print_lines
-from ledgermind_obs.graph import Graph, GraphNode, colour_of
-from ledgermind_obs.manifest import Exposure
+from ledgermind_obs.dbt.manifest import Exposure
+from ledgermind_obs.durations import format_age
+from ledgermind_obs.lineage.subgraph import Graph, GraphNode, colour_of
 
 
 def show_tree(graph: Graph, exposure: Exposure) -> None:

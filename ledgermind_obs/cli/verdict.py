@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from ledgermind_obs.ages import format_age
-from ledgermind_obs.cli.document import to_json, verdict_document
+from ledgermind_obs.durations import format_age
 from ledgermind_obs.freshness import FreshnessReport
-from ledgermind_obs.gate import Judgement, Verdict, next_steps
-from ledgermind_obs.lineage import Blindness, BlindSpot, advice
-from ledgermind_obs.upstream import Upstream
-from ledgermind_obs.written import of_project
+from ledgermind_obs.gate.judge import Judgement, Verdict, next_steps
+from ledgermind_obs.lineage.graph import Blindness, BlindSpot, advice
+from ledgermind_obs.lineage.upstream import Upstream
+from ledgermind_obs.render.documents import to_json, verdict_document
+from ledgermind_obs.render.report import of_project
 
 # The kinds of blind spots that may be let through by name, and the flag for it.
 TOLERATED_BY = {

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from demo.services import Postgres
-from ledgermind_obs.lineage import Lineage
-from ledgermind_obs.manifest import read_lineage_manifest
+from ledgermind_obs.dbt.manifest import read_lineage_manifest
+from ledgermind_obs.lineage.graph import Lineage
 from tests.dbt_docs import EXPOSURE, PARENTS, generate
 
 

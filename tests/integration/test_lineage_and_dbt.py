@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ledgermind_obs.lineage import Lineage
-from ledgermind_obs.manifest import read_lineage_manifest
-from ledgermind_obs.upstream import upstream_of
+from ledgermind_obs.dbt.manifest import read_lineage_manifest
+from ledgermind_obs.lineage.graph import Lineage
+from ledgermind_obs.lineage.upstream import upstream_of
 from tests.generated import write_project
 
 ROOT = Path(__file__).parents[2]

@@ -25,12 +25,12 @@ from demo.services import (
     prometheus,
 )
 from ledgermind_obs import metrics
-from ledgermind_obs.dashboard import queries, read_dashboard
-from ledgermind_obs.endpoint import Endpoint, Tls
 from ledgermind_obs.freshness import SourceKey, State
+from ledgermind_obs.http.endpoint import Endpoint, Tls
 from ledgermind_obs.instrument import LoadedAtGauge
 from ledgermind_obs.metrics import Series
-from ledgermind_obs.pushgateway import Pushgateway as Sink
+from ledgermind_obs.monitoring.dashboard import queries, read_dashboard
+from ledgermind_obs.sinks.pushgateway import Pushgateway as Sink
 from tests.fake_grafana import colour_of
 from tests.integration.chain import Chain, chain, pushed, until
 

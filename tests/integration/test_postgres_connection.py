@@ -12,8 +12,8 @@ import pytest
 import trustme
 
 from demo.services import Postgres
-from ledgermind_obs import postgres as engine
-from ledgermind_obs.profiles import Profile
+from ledgermind_obs.dbt.profiles import Profile
+from ledgermind_obs.engines.postgres import workers as engine
 from tests.integration.odd import PROFILES, Engines, Odd, comparable, run_sql, write_project
 from tests.integration.shop import DBT
 from tests.integration.tls import secured

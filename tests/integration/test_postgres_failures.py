@@ -14,11 +14,11 @@ import pytest
 from psycopg2.extensions import connection as Session  # noqa: N812 - as the engine calls it
 
 from demo.services import Postgres
-from ledgermind_obs import postgres as engine
+from ledgermind_obs.dbt.manifest import Source
+from ledgermind_obs.dbt.profiles import Profile
+from ledgermind_obs.engines.postgres import workers as engine
+from ledgermind_obs.engines.postgres.lookups import Answer, lookup
 from ledgermind_obs.errors import DbtError
-from ledgermind_obs.lookups import Answer, lookup
-from ledgermind_obs.manifest import Source
-from ledgermind_obs.profiles import Profile
 from tests.integration.odd import run_sql
 
 TABLES = [f"t{number}" for number in range(6)]

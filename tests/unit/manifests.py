@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from ledgermind_obs.lineage import Lineage
-from ledgermind_obs.manifest import read_lineage_manifest
+from ledgermind_obs.dbt.manifest import read_lineage_manifest
+from ledgermind_obs.lineage.graph import Lineage
 
 PROJECT = "shop"
 DAYS = {

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledgermind_obs.ages import format_age, parse_age
+from ledgermind_obs.durations import format_age, parse_age
 
 
 @pytest.mark.parametrize(

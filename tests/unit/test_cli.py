@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from ledgermind_obs import metrics
 from ledgermind_obs.cli import root
+from ledgermind_obs.dbt.lock import locked
 from ledgermind_obs.freshness import State
-from ledgermind_obs.lock import locked
 from ledgermind_obs.metrics import LOADED_AT, RUN_SUCCESS, STATUS
 from tests.replay import multiplied, recorded
 from tests.unit.recorded import scenario

@@ -6,7 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from ledgermind_obs.cli import root
-from ledgermind_obs.dashboard import (
+from ledgermind_obs.dbt.manifest import Source
+from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.monitoring.dashboard import (
     MAX_BYTES,
     check,
     differences,
@@ -14,10 +16,8 @@ from ledgermind_obs.dashboard import (
     resolved,
     without_variables,
 )
-from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.manifest import Source
-from ledgermind_obs.promql import parse
-from ledgermind_obs.queries import Catalogue
+from ledgermind_obs.monitoring.expressions import Catalogue
+from ledgermind_obs.monitoring.promql import parse
 from tests.fake_grafana import colour_of
 
 FILE = Path(__file__).parents[2] / "ops/grafana/dashboards/ml-source-freshness.json"

@@ -1,10 +1,10 @@
 import pytest
 
 from ledgermind_obs import metrics
-from ledgermind_obs.delivery import deliver, deliver_failure
 from ledgermind_obs.errors import DestinationError
 from ledgermind_obs.freshness import SourceKey
-from ledgermind_obs.textfile import Textfile
+from ledgermind_obs.sinks.deliver import deliver, deliver_failure
+from ledgermind_obs.sinks.textfile import Textfile
 from tests.unit.reports import HOUR, NOW, report, source, unmeasured
 
 LABELS = {"project": "ledgermind", "target": "prod"}

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from ledgermind_obs.events import RunLog, database_message, is_connection_failure
+from ledgermind_obs.dbt.log import RunLog, database_message, is_connection_failure
 from tests.unit.recorded import VERSIONS, log_of, scenario
 
 

@@ -1,7 +1,7 @@
 from typing import Any
 
-from ledgermind_obs.explain import scan
-from ledgermind_obs.manifest import Source
+from ledgermind_obs.dbt.manifest import Source
+from ledgermind_obs.engines.postgres.plans import scan
 
 
 def source(field: str | None = "loaded_at") -> Source:

@@ -16,13 +16,13 @@ from click.testing import CliRunner, Result
 
 from ledgermind_obs.cli import root
 from ledgermind_obs.cli.decision import decide
-from ledgermind_obs.cli.gate import Gate
-from ledgermind_obs.cli.manifest import ManifestChoice
-from ledgermind_obs.engines import Dbt
+from ledgermind_obs.cli.gate_options import Gate
+from ledgermind_obs.cli.manifest_options import ManifestChoice
+from ledgermind_obs.dbt.project import open_project
+from ledgermind_obs.engines.settings import Dbt
 from ledgermind_obs.freshness import State
-from ledgermind_obs.gate import Policy
+from ledgermind_obs.gate.judge import Policy
 from ledgermind_obs.metrics import CHECKED_AT, LAST_SUCCESS, LOADED_AT, STATUS
-from ledgermind_obs.project import open_project
 from tests.unit.manifests import (
     FCT,
     RAW,

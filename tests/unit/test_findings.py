@@ -8,9 +8,8 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from ledgermind_obs.cli.findings import FORMATS, worst
-from ledgermind_obs.coverage import covered_by_dashboard, covered_by_rules, selectors
-from ledgermind_obs.findings import (
+from ledgermind_obs.dbt.manifest import Source
+from ledgermind_obs.lineage.findings import (
     CODES,
     Checked,
     Ignore,
@@ -19,9 +18,10 @@ from ledgermind_obs.findings import (
     is_covered,
     without,
 )
-from ledgermind_obs.manifest import Source
-from ledgermind_obs.positions import line_of
-from ledgermind_obs.rules import read_rules
+from ledgermind_obs.lineage.locations import line_of
+from ledgermind_obs.monitoring.coverage import covered_by_dashboard, covered_by_rules, selectors
+from ledgermind_obs.monitoring.rules import read_rules
+from ledgermind_obs.render.findings import FORMATS, worst
 from tests.unit.manifests import (
     DAYS,
     FCT,

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from ledgermind_obs.freshness import State
-from ledgermind_obs.gate import Policy, Verdict, judge
+from ledgermind_obs.gate.judge import Policy, Verdict, judge
 from tests.unit.reports import DAY, HOUR, NOW, report, source
 
 AGES = {

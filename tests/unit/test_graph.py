@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import json
 
-from ledgermind_obs.graph import as_dot, as_json, as_mermaid, graph_of
-from ledgermind_obs.upstream import Upstream, upstream_of
+from ledgermind_obs.lineage.subgraph import as_dot, as_json, as_mermaid, graph_of
+from ledgermind_obs.lineage.upstream import Upstream, upstream_of
 from tests.unit.manifests import (
     FCT,
     RAW,

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledgermind_obs.cli.impacts import as_json, as_markdown, as_table
 from ledgermind_obs.errors import ArtifactError
-from ledgermind_obs.impact import (
+from ledgermind_obs.lineage.impact import (
     Change,
     Effect,
     Severity,
@@ -18,6 +17,7 @@ from ledgermind_obs.impact import (
     impacts_of,
     read_state,
 )
+from ledgermind_obs.render.impact import as_json, as_markdown, as_table
 from tests.unit.manifests import (
     FCT,
     RAW,

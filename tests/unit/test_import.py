@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ledgermind_obs import transport
 from ledgermind_obs.cli import root
 from tests.fake_grafana import ADMIN, EDITOR, VIEWER, FakeGrafana, Kept, fake_grafana, said
 
@@ -23,7 +22,7 @@ def grafana(request: pytest.FixtureRequest) -> Iterator[FakeGrafana]:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(client, "FIRST_PAUSE_SECONDS", 0.001)
 
 
 @pytest.fixture
@@ -244,7 +243,7 @@ def test_retry_after_is_honoured(
     grafana: FakeGrafana, board: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("ledgermind_obs.transport.time.sleep", pauses.append)
+    monkeypatch.setattr("ledgermind_obs.http.client.time.sleep", pauses.append)
     grafana.first = [(429, said("busy"), {"Retry-After": "7"})]
     assert obs(grafana, "import", board).exit_code == 0
     assert pauses == [7.0]

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from ledgermind_obs.errors import ArtifactError, ConfigurationError
-from ledgermind_obs.lineage import (
+from ledgermind_obs.lineage.graph import (
     Blindness,
     Lineage,
     blind_spots,
@@ -17,8 +18,7 @@ from ledgermind_obs.lineage import (
     path,
     search,
 )
-from ledgermind_obs.manifest import read_lineage_manifest
-from ledgermind_obs.upstream import upstream_of
+from ledgermind_obs.lineage.upstream import upstream_of
 from tests.unit.manifests import (
     FCT,
     RAW,

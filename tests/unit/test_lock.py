@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from ledgermind_obs.dbt.lock import locked
 from ledgermind_obs.errors import ConfigurationError, LockedError
-from ledgermind_obs.lock import locked
 
 
 def test_a_second_run_is_refused_and_told_who_holds_the_lock(tmp_path: Path) -> None:

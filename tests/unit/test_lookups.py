@@ -5,10 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledgermind_obs import lookups
-from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.lookups import Answer, lookup, result
-from ledgermind_obs.manifest import (
+from ledgermind_obs.dbt.manifest import (
     Freshness,
     Hook,
     LookupManifest,
@@ -18,6 +15,9 @@ from ledgermind_obs.manifest import (
     Source,
     Threshold,
 )
+from ledgermind_obs.engines.postgres import lookups
+from ledgermind_obs.engines.postgres.lookups import Answer, lookup, result
+from ledgermind_obs.errors import ConfigurationError
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 LIMITS = Freshness(Threshold(2, "day"), Threshold(5, "day"))

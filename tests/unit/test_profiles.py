@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
+from ledgermind_obs.dbt.manifest import Source
+from ledgermind_obs.dbt.profiles import Profile, check_target, read_profile
+from ledgermind_obs.dbt.project import open_project
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.manifest import Source
-from ledgermind_obs.profiles import Profile, check_target, read_profile
-from ledgermind_obs.project import open_project
 
 LEAST = """
       type: postgres

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledgermind_obs.dbt.project import find_project_dir, open_project, render
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.project import find_project_dir, open_project, render
 
 PROFILES = "shop:\n  target: {target}\n  outputs: {{dev: {{type: postgres}}}}\n"
 

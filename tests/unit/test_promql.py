@@ -1,6 +1,6 @@
 import pytest
 
-from ledgermind_obs.promql import Matcher, parse
+from ledgermind_obs.monitoring.promql import Matcher, parse
 
 
 def test_a_selector_keeps_its_metric_and_its_matchers() -> None:

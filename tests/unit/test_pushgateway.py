@@ -1,10 +1,10 @@
 import pytest
 
 from ledgermind_obs import metrics
-from ledgermind_obs.endpoint import Endpoint
 from ledgermind_obs.errors import ConfigurationError, DestinationError
+from ledgermind_obs.http.endpoint import Endpoint
 from ledgermind_obs.metrics import RUN_SUCCESS, Series
-from ledgermind_obs.pushgateway import Pushgateway, check_grouping_key
+from ledgermind_obs.sinks.pushgateway import Pushgateway, check_grouping_key
 from tests.unit.servers import Answer, web
 
 GROUP = {"job": "dbt-freshness", "project": "ledgermind", "target": "prod"}

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ledgermind_obs.lineage import Blindness, Lineage, blind_spots, search
-from ledgermind_obs.manifest import read_lineage_manifest
-from ledgermind_obs.upstream import upstream_of
+from ledgermind_obs.dbt.manifest import read_lineage_manifest
+from ledgermind_obs.lineage.graph import Blindness, Lineage, blind_spots, search
+from ledgermind_obs.lineage.upstream import upstream_of
 
 DATA = Path(__file__).parents[1] / "data"
 ABOVE_ML = {

@@ -7,10 +7,10 @@ import yaml
 from click.testing import CliRunner
 
 from ledgermind_obs.cli import root
+from ledgermind_obs.dbt.manifest import Source
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.manifest import Source
-from ledgermind_obs.queries import Catalogue
-from ledgermind_obs.rules import anchors, check, read_rules
+from ledgermind_obs.monitoring.expressions import Catalogue
+from ledgermind_obs.monitoring.rules import anchors, check, read_rules
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "prometheus/rules"

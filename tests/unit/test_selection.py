@@ -1,8 +1,8 @@
 import pytest
 
+from ledgermind_obs.dbt.manifest import Freshness, Manifest, Metadata, Source, Threshold
+from ledgermind_obs.engines.postgres.selectors import select
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.manifest import Freshness, Manifest, Metadata, Source, Threshold
-from ledgermind_obs.selection import select
 
 FRESH = Freshness(Threshold(1, "day"))
 

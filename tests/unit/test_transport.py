@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from ledgermind_obs import transport
-from ledgermind_obs.endpoint import Endpoint, Tls, basic_auth, bearer_auth, redact
 from ledgermind_obs.errors import ConfigurationError, DestinationError
-from ledgermind_obs.transport import request
+from ledgermind_obs.http import client
+from ledgermind_obs.http.client import request
+from ledgermind_obs.http.endpoint import Endpoint, Tls, basic_auth, bearer_auth, redact
 from tests.unit.servers import Answer, web
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -18,7 +18,7 @@ HTML = {"Content-Type": "text/html; charset=utf-8"}
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(client, "FIRST_PAUSE_SECONDS", 0.01)
 
 
 def endpoint(
@@ -50,17 +50,17 @@ def test_retries_are_bounded() -> None:
         response = request(endpoint(server.url), "GET", "/")
 
     assert response.status == 503
-    assert len(server.asked) == transport.MAX_ATTEMPTS
+    assert len(server.asked) == client.MAX_ATTEMPTS
 
 
 def test_one_deadline_holds_for_all_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "FIRST_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(client, "FIRST_PAUSE_SECONDS", 0.2)
     with web(Answer(503)) as server:
         began = time.monotonic()
         request(endpoint(server.url, timeout=0.5), "GET", "/")
 
     assert time.monotonic() - began < 1.5
-    assert len(server.asked) < transport.MAX_ATTEMPTS
+    assert len(server.asked) < client.MAX_ATTEMPTS
 
 
 def test_a_server_that_says_nothing_does_not_hold_the_run_up() -> None:

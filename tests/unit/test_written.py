@@ -1,5 +1,5 @@
 from ledgermind_obs.freshness import State
-from ledgermind_obs.written import as_html, as_markdown, by_severity, summary
+from ledgermind_obs.render.report import as_html, as_markdown, by_severity, summary
 from tests.unit.reports import DAY, report, source, unmeasured
 
 MIXED = report(

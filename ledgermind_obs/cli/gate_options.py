@@ -1,0 +1,177 @@
+"""The options of the gate in front of an exposure: which one, and by what evidence."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from ledgermind_obs.cli.manifest_options import ManifestChoice, manifest_options
+from ledgermind_obs.cli.options import Command, Duration, Label, in_order, option, secret
+
+if TYPE_CHECKING:  # a push without an exposure pays for neither
+    from ledgermind_obs.http.endpoint import Endpoint
+    from ledgermind_obs.lineage.graph import Blindness
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class Above(msgspec.Struct, frozen=True):
+    """An exposure, and the manifest that says what is above it."""
+
+    exposure: str
+    manifest: ManifestChoice
+
+
+class Gate(Above, frozen=True):
+    """An exposure, and by what evidence it is judged; ages are in seconds."""
+
+    tolerated: Mapping[Blindness, tuple[str, ...]]
+    artifact: Path | None
+    artifact_max_age: float
+    prometheus: Endpoint | None
+    prometheus_labels: Mapping[str, str]
+    push_max_age: float
+
+
+_OPTIONS = in_order(
+    option("--exposure", metavar="NAME", help="Judge only the sources above this exposure."),
+    option(
+        "--artifact",
+        type=_FILE,
+        help="Judge this sources.json, or dbt v2's freshness.json, instead of measuring.",
+    ),
+    option(
+        "--artifact-max-age",
+        type=Duration(),
+        default="1h",
+        help="How old the artifact may be.",
+    ),
+    option(
+        "--prometheus",
+        env="OBS_GATE_PROMETHEUS",
+        metavar="URL",
+        help="Judge what was last pushed, as this Prometheus holds it, instead of measuring.",
+    ),
+    option(
+        "--prometheus-label",
+        type=Label(),
+        multiple=True,
+        help="One more label of the pushed series, beside project and target.",
+    ),
+    option(
+        "--prometheus-token-file",
+        type=_FILE,
+        help="Holds a bearer token; or set OBS_PROMETHEUS_TOKEN.",
+    ),
+    option(
+        "--push-max-age",
+        type=Duration(),
+        default="45m",
+        help="How long ago the push, and each source's last look, may be.",
+    ),
+    option(
+        "--allow-no-freshness",
+        multiple=True,
+        metavar="PATTERN",
+        help="Let sources above the exposure through that have no freshness.",
+    ),
+    option(
+        "--allow-seed",
+        multiple=True,
+        metavar="PATTERN",
+        help="Let seeds above the exposure through.",
+    ),
+    option(
+        "--allow-unseen",
+        multiple=True,
+        metavar="PATTERN",
+        help="Let nodes through whose own sources dbt does not know.",
+    ),
+)
+
+
+def gate_options(command: Command) -> Command:
+    """Give a command the options of a gate, made into ``gate``: None without ``--exposure``."""
+
+    @functools.wraps(command)
+    def wrapper(
+        exposure: str | None,
+        choice: ManifestChoice,
+        artifact: Path | None,
+        artifact_max_age: float,
+        prometheus: str | None,
+        prometheus_label: tuple[tuple[str, str], ...],
+        prometheus_token_file: Path | None,
+        push_max_age: float,
+        allow_no_freshness: tuple[str, ...],
+        allow_seed: tuple[str, ...],
+        allow_unseen: tuple[str, ...],
+        **others: Any,
+    ) -> Any:
+        _check_usage(exposure, artifact, prometheus, others)
+        if exposure is None:
+            return command(gate=None, **others)
+        token = secret("OBS_PROMETHEUS_TOKEN", prometheus_token_file)
+        gate = Gate(
+            exposure=exposure,
+            manifest=choice,
+            tolerated=_tolerated(allow_no_freshness, allow_seed, allow_unseen),
+            artifact=artifact,
+            artifact_max_age=artifact_max_age,
+            prometheus=_endpoint(prometheus, token) if prometheus else None,
+            prometheus_labels=dict(prometheus_label),
+            push_max_age=push_max_age,
+        )
+        return command(gate=gate, **others)
+
+    return manifest_options(_OPTIONS(wrapper))
+
+
+def exposure_option(command: Command) -> Command:
+    """Give a command that measures ``--exposure`` without the options of a decision."""
+
+    @option("--exposure", metavar="NAME", help="Measure only the sources above this exposure.")
+    @functools.wraps(command)
+    def wrapper(exposure: str | None, choice: ManifestChoice, **others: Any) -> Any:
+        _check_usage(exposure, None, None, others)
+        return command(above=Above(exposure, choice) if exposure else None, **others)
+
+    return manifest_options(wrapper)
+
+
+def _check_usage(
+    exposure: str | None, artifact: Path | None, prometheus: str | None, others: Mapping[str, Any]
+) -> None:
+    if exposure is None and (artifact or prometheus):
+        raise click.UsageError("--artifact and --prometheus judge an --exposure: name it")
+    if artifact and prometheus:
+        raise click.UsageError("judge by --artifact or by --prometheus, not by both")
+    if exposure and (others.get("select") or others.get("exclude")):
+        raise click.UsageError("--exposure selects by itself: drop --select and --exclude")
+
+
+def _tolerated(
+    no_freshness: tuple[str, ...], seed: tuple[str, ...], unseen: tuple[str, ...]
+) -> dict[Blindness, tuple[str, ...]]:
+    """Return the patterns by what they let through; the other kinds are faults of the project."""
+    from ledgermind_obs.lineage.graph import Blindness
+
+    return {
+        Blindness.NO_FRESHNESS: no_freshness,
+        Blindness.UNMEASURABLE: no_freshness,
+        Blindness.SEED: seed,
+        Blindness.UNSEEN: unseen,
+        Blindness.OTHER_PROJECT: unseen,
+    }
+
+
+def _endpoint(url: str, token: str) -> Endpoint:
+    from ledgermind_obs.http.endpoint import Endpoint, Tls, bearer_auth
+
+    authorization = bearer_auth(token) if token else ""
+    return Endpoint.parse(url, authorization=authorization, tls=Tls(), timeout=30.0)

@@ -1,0 +1,80 @@
+"""What a command stands on that reads the manifest: the project, and the manifest itself."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ledgermind_obs.cli.manifest_options import ManifestChoice, current_manifest, manifest_options
+from ledgermind_obs.cli.options import Command, lock_timeout_option, project_options
+from ledgermind_obs.dbt.manifest import LineageManifest
+from ledgermind_obs.dbt.manifest_file import ManifestFile
+from ledgermind_obs.dbt.project import PROJECT_FILE, find_project_dir
+from ledgermind_obs.engines.settings import Dbt
+from ledgermind_obs.lineage.graph import Lineage
+
+
+class Workplace(msgspec.Struct, frozen=True, dict=True):
+    """The manifest a command works with, and the project it belongs to, where that is known."""
+
+    opened: ManifestFile[LineageManifest]
+    project_dir: Path | None
+    target_path: Path | None
+
+    @functools.cached_property
+    def lineage(self) -> Lineage:
+        """The manifest's graph."""
+        return Lineage(self.opened.manifest)
+
+
+def workplace_options(command: Command) -> Command:
+    """Give a command the project's options, made into ``place``."""
+
+    @functools.wraps(command)
+    def wrapper(
+        choice: ManifestChoice,
+        project_dir: Path | None,
+        target_path: Path | None,
+        lock_timeout: float,
+        profiles_dir: Path | None,
+        profile: str | None,
+        target: str | None,
+        executable: str | None,
+        project_vars: str | None,
+        timeout: float,
+        **others: Any,
+    ) -> Any:
+        directory = _project_dir(project_dir, choice)
+        files = target_path or (directory / "target" if directory else Path("target"))
+
+        def parse() -> Path:
+            from ledgermind_obs.dbt.lock import locked
+            from ledgermind_obs.dbt.process import parse
+            from ledgermind_obs.dbt.project import open_project
+
+            project = open_project(
+                directory,
+                profiles_dir=profiles_dir,
+                profile=profile,
+                target=target,
+                target_path=target_path,
+            )
+            with locked(project.private_target_path, lock_timeout):
+                return parse(Dbt(project, executable, None, project_vars, timeout))
+
+        opened = current_manifest(choice, directory, files, parse)
+        return command(place=Workplace(opened, directory, files), **others)
+
+    return manifest_options(project_options(lock_timeout_option("1m")(wrapper)))
+
+
+def _project_dir(given: Path | None, choice: ManifestChoice) -> Path | None:
+    """Return the project's directory; a manifest that was named can do without one."""
+    if given is None and choice.path:
+        beside = [Path(), Path("warehouse")]
+        if not any((candidate / PROJECT_FILE).is_file() for candidate in beside):
+            return None
+    return find_project_dir(given)

@@ -1,0 +1,1 @@
+"""What dbt reads, writes and is: project, profiles, manifest, artifacts, log, process."""

@@ -1,0 +1,243 @@
+"""dbt as a child process: its arguments, its environment, its end, and what that end means."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from ledgermind_obs.dbt.log import Event, RunLog, is_connection_failure
+from ledgermind_obs.durations import format_age
+from ledgermind_obs.engines.settings import Dbt
+from ledgermind_obs.errors import ArtifactError, DbtError
+
+GRACE_SECONDS = 5.0
+
+# When obs ends without a word, its end of the pipe closes, and the whole group is ended.
+_WATCHDOG = 'read -r _ || kill -s KILL -- "-$1"'
+
+
+class FreshnessRun(msgspec.Struct):
+    """What a finished ``dbt source freshness`` left behind."""
+
+    log: RunLog = msgspec.field(default_factory=RunLog)
+    sources: bytes = b""
+    manifest: bytes = b""
+
+
+def source_freshness(
+    dbt: Dbt,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    on_event: Callable[[Event], None] = lambda _: None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> FreshnessRun:
+    """Run ``dbt source freshness`` and return its log and its artifacts, all of this run.
+
+    The file decides, not the exit code: 0 and 1 come with one, 2 mostly without, but where the
+    database is lost in the middle dbt 1.9 to 1.11 write what they measured and then end with 2.
+    ``on_event`` is called with each event while dbt runs, ``meanwhile`` once when it has started.
+    Raises DbtError where dbt gave no result.
+    """
+    run = FreshnessRun()
+    artifact = dbt.project.private_target_path / "sources.json"
+    artifact.unlink(missing_ok=True)
+
+    def on_line(line: bytes) -> None:
+        if event := run.log.read(line):
+            on_event(event)
+
+    argv = _argv(dbt, "source", "freshness", *_selection(dbt, select, exclude))
+    code = _call(argv, dbt.project.directory, dbt.timeout, on_line, meanwhile)
+    if not artifact.is_file():
+        raise _no_result(dbt, code, run.log)
+    run.sources = artifact.read_bytes()
+    run.manifest = _read_manifest(artifact.with_name("manifest.json"))
+    return run
+
+
+def parse(dbt: Dbt) -> Path:
+    """Run ``dbt parse``, which needs no database, and return the manifest it wrote.
+
+    Raises DbtError where dbt could not parse the project.
+    """
+    log = RunLog()
+    code = _call(_argv(dbt, "parse"), dbt.project.directory, dbt.timeout, log.read)
+    manifest = dbt.project.private_target_path / "manifest.json"
+    if code != 0 or not manifest.is_file():
+        raise _no_result(dbt, code, log)
+    return manifest
+
+
+def find_executable(given: str | None) -> str:
+    """Return dbt's path: the given one, PATH's, or the one installed beside ``obs`` itself.
+
+    Raises DbtError where there is none.
+    """
+    beside = str(Path(sys.executable).parent)
+    found = (
+        shutil.which(given) if given else shutil.which("dbt") or shutil.which("dbt", path=beside)
+    )
+    if found is None:
+        raise DbtError(
+            f"there is no executable {given or 'dbt'} on PATH"
+            + ("" if given else f" or in {beside}"),
+            "install dbt-core and an adapter, or name it with --dbt",
+        )
+    return str(Path(found).absolute())
+
+
+def _argv(dbt: Dbt, *command: str) -> list[str]:
+    project = dbt.project
+    argv = [find_executable(dbt.executable), *command]
+    argv += ["--log-format", "json", "--log-level", "info", "--no-quiet", "--no-use-colors"]
+    argv += ["--write-json", "--no-fail-fast"]
+    argv += ["--project-dir", str(project.directory), "--profiles-dir", str(project.profiles_dir)]
+    argv += ["--profile", project.profile, "--target", project.target]
+    argv += ["--target-path", str(project.private_target_path)]
+    argv += ["--log-path", str(project.private_target_path)]
+    argv += ["--vars", dbt.vars] if dbt.vars else []
+    return argv
+
+
+def _selection(dbt: Dbt, select: Sequence[str], exclude: Sequence[str]) -> list[str]:
+    """Return the options of ``dbt source freshness`` that ``dbt parse`` does not need."""
+    argv = ["--threads", str(dbt.threads)] if dbt.threads else []
+    argv += ["--select", *select] if select else []
+    argv += ["--exclude", *exclude] if exclude else []
+    return argv
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return dbt's environment: telemetry is off unless the user turned it on."""
+    return {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", **environ}
+
+
+def _call(
+    argv: Sequence[str],
+    cwd: Path,
+    timeout: float,
+    on_line: Callable[[bytes], object],
+    meanwhile: Callable[[], None] = lambda: None,
+) -> int:
+    """Return the exit code of a command that runs in a process group of its own.
+
+    The whole group is ended at the deadline, when this process is ended, and when it is killed.
+    """
+    expired = threading.Event()
+    with _process_group(argv, cwd) as child:
+
+        def expire() -> None:
+            expired.set()
+            _end(child)
+
+        timer = threading.Timer(timeout, expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            meanwhile()
+            assert child.stdout is not None  # noqa: S101 - it was opened as a pipe
+            for line in child.stdout:
+                on_line(line)
+            code = child.wait()
+        finally:
+            timer.cancel()
+    if expired.is_set():
+        raise DbtError(
+            f"dbt did not finish within {format_age(timeout)} and was ended",
+            "look for locks and slow queries in the database, or give a longer --timeout",
+        )
+    return code
+
+
+@contextmanager
+def _process_group(argv: Sequence[str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+    try:
+        child = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=_environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise DbtError(f"cannot run {argv[0]}: {error.strerror}", "name dbt with --dbt") from error
+    try:
+        with child, _watchdog(child.pid):
+            try:
+                yield child
+            finally:
+                _end(child)
+    finally:
+        child.wait()
+
+
+@contextmanager
+def _watchdog(group: int) -> Iterator[None]:
+    watchdog = subprocess.Popen(
+        ["/bin/sh", "-c", _WATCHDOG, "obs-watchdog", str(group)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        watchdog.communicate(b"done\n")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the group: as Ctrl-C would, so that dbt cancels its queries, then by force."""
+    with suppress(ProcessLookupError):
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE_SECONDS)
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def _no_result(dbt: Dbt, code: int, log: RunLog) -> DbtError:
+    """Return what dbt's end means, in its own words and with the next step."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        return DbtError(
+            f"dbt was ended by {name}: {_last_words(log)}", "out of memory? See the system's log"
+        )
+    if is_connection_failure(log.fatal):
+        words = log.fatal.removeprefix("Database Error ")
+        return DbtError(f"dbt could not reach the database: {words}", _debug_command(dbt))
+    ended = f"dbt ended with exit code {code} and gave no result"
+    return DbtError(f"{ended}: {log.fatal or _last_words(log)}", _debug_command(dbt))
+
+
+def _last_words(log: RunLog) -> str:
+    return log.tail[-1] if log.tail else "it said nothing"
+
+
+def _debug_command(dbt: Dbt) -> str:
+    project = dbt.project
+    command = ["dbt", "debug", "--project-dir", str(project.directory)]
+    command += ["--profiles-dir", str(project.profiles_dir), "--target", project.target]
+    return f"try: {shlex.join(command)}"
+
+
+def _read_manifest(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(
+            f"dbt wrote sources.json and no manifest.json: {error.strerror}",
+            "without it nobody knows which sources there should be",
+        ) from error

@@ -1,0 +1,204 @@
+"""Which dbt project, profile and target a run is about, known before dbt is asked.
+
+A run that fails early must still be filed under the right project and target, so both are read
+from ``dbt_project.yml`` and ``profiles.yml`` the way dbt finds and renders them.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ledgermind_obs.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import SandboxedEnvironment
+
+PROJECT_FILE = "dbt_project.yml"
+PROFILES_FILE = "profiles.yml"
+DEFAULT_TARGET = "default"
+_HOOKS_FLAG = "source_freshness_run_project_hooks"
+
+# What profiles are full of: {{ env_var('NAME', 'default') | as_number }}. Jinja would make the same
+# of it, and takes longer to load than PostgreSQL to say how fresh a hundred tables are.
+_ENV_VAR = re.compile(
+    r"""\{\{\s*env_var\(\s*(['"])(?P<name>\w+)\1\s*"""
+    r"""(?:,\s*(['"])(?P<default>[^'"\\{}%#\r\n]*)\3\s*)?\)\s*"""
+    r"""(?:\|\s*as_(?:text|bool|native|number)\s*)?\}\}"""
+)
+
+_RESOURCE_PATHS = {
+    "model": ["models"],
+    "seed": ["seeds"],
+    "snapshot": ["snapshots"],
+    "macro": ["macros"],
+    "test": ["tests"],
+    "analysis": ["analyses"],
+    "function": ["functions"],
+}
+
+
+class Project(msgspec.Struct, frozen=True):
+    """A dbt project as one run uses it; every path is absolute.
+
+    ``runs_hooks`` is what it says of hooks when freshness is measured, None where it says nothing.
+    """
+
+    directory: Path
+    name: str
+    profiles_dir: Path
+    profile: str
+    target: str
+    target_path: Path
+    runs_hooks: bool | None = None
+
+    @property
+    def private_target_path(self) -> Path:
+        """Where ``obs`` lets dbt write, so that a concurrent ``dbt build`` is not disturbed."""
+        return self.target_path / "obs"
+
+
+def find_project_dir(given: Path | None) -> Path:
+    """Return the project directory: the given one, the current one, or ``./warehouse``.
+
+    Raises ConfigurationError where it holds no ``dbt_project.yml``.
+    """
+    candidates = [given] if given else [Path(), Path("warehouse")]
+    for candidate in candidates:
+        if (candidate / PROJECT_FILE).is_file():
+            return candidate.resolve()
+    looked = " and ".join(str(candidate.resolve()) for candidate in candidates)
+    raise ConfigurationError(
+        f"no {PROJECT_FILE} in {looked}", "name the dbt project with --project-dir"
+    )
+
+
+def resource_paths(directory: Path) -> list[str]:
+    """Return the directories, below the project's, in which dbt looks for its resources.
+
+    Raises ConfigurationError where ``dbt_project.yml`` cannot be read.
+    """
+    settings = load_yaml(directory / PROJECT_FILE)
+    named = {key: settings.get(f"{key}-paths") for key in _RESOURCE_PATHS}
+    paths = [named[key] or default for key, default in _RESOURCE_PATHS.items()]
+    return [str(path) for group in paths if isinstance(group, list) for path in group]
+
+
+def project_name(directory: Path) -> str:
+    """Return the project's name; raises ConfigurationError where it does not say."""
+    return _text(load_yaml(directory / PROJECT_FILE), "name", directory / PROJECT_FILE)
+
+
+def open_project(
+    directory: Path | None = None,
+    *,
+    profiles_dir: Path | None = None,
+    profile: str | None = None,
+    target: str | None = None,
+    target_path: Path | None = None,
+) -> Project:
+    """Return the project, with what was not given taken from its files as dbt does.
+
+    Raises ConfigurationError where a file is absent or unclear.
+    """
+    found = find_project_dir(directory)
+    settings = load_yaml(found / PROJECT_FILE)
+    name = _text(settings, "name", found / PROJECT_FILE)
+    profiles = _profiles_dir(found, profiles_dir)
+    profile = profile or _text(settings, "profile", found / PROJECT_FILE)
+    return Project(
+        directory=found,
+        name=name,
+        profiles_dir=profiles,
+        profile=profile,
+        target=target or _default_target(profiles / PROFILES_FILE, profile),
+        target_path=target_path.resolve() if target_path else found / "target",
+        runs_hooks=_runs_hooks(settings),
+    )
+
+
+def _runs_hooks(settings: Mapping[str, Any]) -> bool | None:
+    flags = settings.get("flags")
+    said = flags.get(_HOOKS_FLAG) if isinstance(flags, Mapping) else None
+    return said if isinstance(said, bool) else None
+
+
+def _profiles_dir(project_dir: Path, given: Path | None) -> Path:
+    """Return dbt's choice: the given directory, the project's own, or ``~/.dbt``."""
+    if given:
+        return given.resolve()
+    return project_dir if (project_dir / PROFILES_FILE).is_file() else Path.home() / ".dbt"
+
+
+def _default_target(path: Path, profile: str) -> str:
+    if not path.is_file():
+        raise ConfigurationError(f"no {PROFILES_FILE} in {path.parent}", "name it: --profiles-dir")
+    outputs = load_yaml(path).get(profile)
+    if not isinstance(outputs, Mapping):
+        raise ConfigurationError(f"{path} has no profile {profile!r}", "name it: --profile")
+    if outputs.get("target") is None:
+        return DEFAULT_TARGET
+    return _text(outputs, "target", path)
+
+
+def load_yaml(path: Path) -> Mapping[str, Any]:
+    """Return the settings in a YAML file; raises ConfigurationError."""
+    import yaml
+
+    from ledgermind_obs.dbt import yaml_files
+
+    try:
+        content = yaml_files.load(path.read_bytes())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(content, Mapping):
+        raise ConfigurationError(f"{path} is not a mapping of settings")
+    return content
+
+
+def _text(settings: Mapping[str, Any], key: str, path: Path) -> str:
+    value = settings.get(key)
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{path} does not say its {key}", f"name it: --{key}")
+    return render(value, f"{key} in {path}")
+
+
+def render(template: str, place: str, **context: object) -> str:
+    """Return a text of dbt's YAML with its Jinja filled in: ``env_var()`` and the ``context``.
+
+    Rendered in Jinja's sandbox, to a text whatever filter comes last; ``place`` is what errors call
+    it. Raises ConfigurationError.
+    """
+    if "{{" not in template and "{%" not in template and "{#" not in template:
+        return template
+    if plain := _ENV_VAR.fullmatch(template):
+        return _env_var(plain["name"], plain["default"])
+    from jinja2 import TemplateError
+
+    try:
+        return _jinja().from_string(template).render(env_var=_env_var, **context)
+    except (TemplateError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"cannot render {place}: {error}") from error
+
+
+@functools.cache
+def _jinja() -> SandboxedEnvironment:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
+    environment = SandboxedEnvironment(undefined=StrictUndefined)
+    environment.filters |= dict.fromkeys(("as_text", "as_bool", "as_native", "as_number"), str)
+    return environment
+
+
+def _env_var(name: str, default: object = None) -> str:
+    value = os.environ.get(name, default)
+    if value is None:
+        raise ConfigurationError(f"environment variable {name} is not set, and profiles.yml asks")
+    return str(value)

@@ -1,0 +1,1 @@
+"""From a dbt project to a freshness report."""

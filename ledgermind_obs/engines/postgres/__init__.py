@@ -1,0 +1,1 @@
+"""The engine that asks PostgreSQL what dbt would ask, without running dbt."""

@@ -1,0 +1,122 @@
+"""The second engine: the manifest says what to ask, PostgreSQL answers, dbt is not run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from ledgermind_obs.dbt.log import Event, RunLog, measured
+from ledgermind_obs.dbt.manifest import LookupManifest, Source, read_lookup_manifest
+from ledgermind_obs.dbt.manifest_file import ManifestFile, newest_manifest, open_manifest
+from ledgermind_obs.dbt.profiles import Profile, check_target, read_profile
+from ledgermind_obs.engines.postgres import lookups
+from ledgermind_obs.engines.postgres.lookups import Answer
+from ledgermind_obs.engines.postgres.plans import scan
+from ledgermind_obs.engines.settings import Postgres
+from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.freshness import Artifact, FreshnessReport, Scan, build_report
+
+
+def measure_directly(
+    engine: Postgres,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    on_event: Callable[[Event], None] = lambda _: None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> FreshnessReport:
+    """Return the freshness of the project's sources, or of the selected ones, as dbt would.
+
+    ``on_event`` is called when a source has been measured, from another thread; ``meanwhile`` once,
+    while the database works.
+    Raises ConfigurationError for what only dbt can measure, DbtError without a database.
+    """
+    started_at, clock = datetime.now(UTC), time.monotonic()
+    declared = _declared(engine)
+    manifest = declared.manifest
+    chosen, unmatched = selectors.select(manifest, select, exclude)
+    sources = [manifest.sources[unique_id] for unique_id in chosen]
+    profile = _checked_profile(engine, manifest, sources, selected=bool(select))
+    answers = _ask(engine, profile, sources, clock + engine.timeout, on_event, meanwhile)
+    report = build_report(
+        Artifact(manifest.metadata, [lookups.result(s, answers[s.unique_id]) for s in sources]),
+        manifest,
+        RunLog(unmatched=unmatched),
+        whole=not (select or exclude),
+        target=engine.project.target,
+        started_at=started_at,
+        duration_seconds=time.monotonic() - clock,
+        engine="postgres",
+    )
+    scans = _scans(profile, sources, answers) if engine.explain else None
+    return msgspec.structs.replace(report, declared_at=declared.written_at, scans=scans)
+
+
+def _declared(engine: Postgres) -> ManifestFile[LookupManifest]:
+    """Return the newest manifest that dbt wrote for the project."""
+    project = engine.project
+    path = newest_manifest([project.target_path, project.private_target_path])
+    if path is None:
+        raise ConfigurationError(
+            f"--engine postgres found no manifest.json in {project.target_path}",
+            f"write it with: dbt parse --target {project.target}",
+        )
+    declared = open_manifest(path, read_lookup_manifest, project.directory)
+    staleness = declared.staleness(datetime.now(UTC))
+    if staleness and not engine.allow_stale_manifest:
+        raise ConfigurationError(staleness, "run dbt parse, or give --allow-stale-manifest")
+    return declared
+
+
+def _checked_profile(
+    engine: Postgres, manifest: LookupManifest, sources: Sequence[Source], *, selected: bool
+) -> Profile:
+    """Return the database to ask, when everything can be measured exactly as dbt does."""
+    lookups.check_manifest(manifest, selected=selected)
+    lookups.check_hooks(manifest, engine.project.runs_hooks)
+    lookups.check_sources(sources)
+    profile = read_profile(engine.project)
+    check_target(profile, sources)
+    return profile
+
+
+def _ask(
+    engine: Postgres,
+    profile: Profile,
+    sources: Sequence[Source],
+    deadline: float,
+    on_event: Callable[[Event], None],
+    meanwhile: Callable[[], None],
+) -> Mapping[str, Answer]:
+    if not sources:
+        return {}
+    from ledgermind_obs.engines.postgres.workers import ask
+
+    return ask(
+        profile,
+        [lookups.lookup(source) for source in sources],
+        threads=engine.threads or profile.threads,
+        query_seconds=engine.query_timeout,
+        deadline=deadline,
+        batch_size=1 if engine.explain else lookups.BATCH_SIZE,
+        on_answer=lambda unique_id: on_event(measured(unique_id, len(sources))),
+        meanwhile=meanwhile,
+    )
+
+
+def _scans(
+    profile: Profile, sources: Sequence[Source], answers: Mapping[str, Answer]
+) -> tuple[Scan, ...]:
+    """Return the look-ups that scan whole tables, the slowest first."""
+    from ledgermind_obs.engines.postgres.workers import plans
+
+    answered = [source for source in sources if not answers[source.unique_id].error]
+    found = plans(profile, [lookups.lookup(source) for source in answered])
+    scans = [
+        scan(source, found[source.unique_id], answers[source.unique_id].seconds)
+        for source in answered
+        if source.unique_id in found
+    ]
+    return tuple(sorted(filter(None, scans), key=lambda found: -found.seconds))

@@ -1,0 +1,220 @@
+"""What dbt's PostgreSQL adapter asks of a source, and what it makes of the answer.
+
+The statements are those of dbt's macros ``collect_freshness`` and ``collect_freshness_custom_sql``
+(dbt/include/global_project/macros/adapters/freshness.sql). Look-ups of plain columns may share a
+statement, each as a scalar subquery, so that every value keeps its own type and one cannot change
+the meaning of another; whatever is more than a column's name is asked by itself, as dbt does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from ledgermind_obs.dbt.manifest import Freshness, LookupManifest, Source
+from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.freshness import Result, State
+
+# One round trip and one plan for so many look-ups; more of them take longer to plan than they save.
+BATCH_SIZE = 25
+
+_NEVER = datetime(1, 1, 1, tzinfo=UTC)
+_NAME = r'(?:[A-Za-z_][\w$]*|"[^"]+")'
+_PLAIN_FIELD = re.compile(_NAME, re.ASCII)
+_PLAIN_RELATION = re.compile(rf"(?:{_NAME}\.){{0,2}}{_NAME}", re.ASCII)
+_THIS = re.compile(r"\{\{\s*this\s*\}\}")
+_JINJA = re.compile(r"\{[{%#]")
+_DECIDING_MACROS = frozenset(
+    f"{prefix}{name}"
+    for prefix in ("", "default__", "postgres__")
+    for name in (
+        "collect_freshness",
+        "collect_freshness_custom_sql",
+        "current_timestamp",
+        "statement",
+    )
+)
+_ON_START = "on-run-start"
+# The default of source_freshness_run_project_hooks is False up to dbt 1.9, True from 1.10 on
+# (dbt/contracts/project.py).
+_BEFORE_HOOKS = re.compile(r"1\.[0-9]\.")
+_DBTS_OWN = frozenset({"dbt", "dbt_postgres"})
+
+
+class Lookup(NamedTuple):
+    """One source's question; ``column`` is its share of a common statement, if it may have one."""
+
+    unique_id: str
+    statement: str
+    column: str = ""
+
+
+class Answer(NamedTuple):
+    """What the database said: a value of whatever type, or an error in its words."""
+
+    max_loaded_at: object = None
+    snapshotted_at: datetime | None = None
+    error: str = ""
+    seconds: float = 0.0
+
+
+def lookup(source: Source) -> Lookup:
+    """Return what dbt would ask of the source."""
+    relation = source.relation_name or ""
+    if source.loaded_at_query is not None:
+        query = _THIS.sub(lambda _: relation, source.loaded_at_query)
+        return Lookup(source.unique_id, _custom_statement(query))
+    field, condition = source.loaded_at_field or "", _filter(source)
+    plain = _PLAIN_FIELD.fullmatch(field) and _PLAIN_RELATION.fullmatch(relation)
+    column = f"(select max({field}) from {relation})" if plain and not condition else ""
+    return Lookup(source.unique_id, _statement(field, relation, condition), column)
+
+
+def _statement(field: str, relation: str, condition: str) -> str:
+    where = f"\nwhere {condition}\n" if condition else "\n"
+    return (
+        f"select\n  max({field}) as max_loaded_at,\n  now() as snapshotted_at\n"
+        f"from {relation}{where}"
+    )
+
+
+def _custom_statement(query: str) -> str:
+    return (
+        f"with source_query as (\n  {query}\n)\n"
+        "select\n  (select * from source_query) as max_loaded_at,\n  now() as snapshotted_at\n"
+    )
+
+
+def common_statement(lookups: Iterable[Lookup]) -> str:
+    """Return one statement for look-ups of plain columns: the time, then each one's value."""
+    return ",\n".join(["select now()", *(lookup.column for lookup in lookups)])
+
+
+def sole_row(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Return the time and the snapshot's time; raises ValueError where dbt would not take them."""
+    if len(rows) != 1 or len(rows[0]) != len(("max_loaded_at", "snapshotted_at")):
+        raise ValueError("expected one row of two values: does loaded_at_field or filter add more?")
+    return rows[0]
+
+
+def batches(lookups: Sequence[Lookup], size: int = BATCH_SIZE) -> Iterator[list[Lookup]]:
+    """Yield the look-ups in groups of at most ``size``; what cannot be shared is alone."""
+    shared = [lookup for lookup in lookups if lookup.column]
+    yield from (shared[start : start + size] for start in range(0, len(shared), size))
+    yield from ([lookup] for lookup in lookups if not lookup.column)
+
+
+def result(source: Source, answer: Answer) -> Result:
+    """Return the entry that dbt would write for the answer."""
+    if answer.error or answer.snapshotted_at is None:
+        return Result(source.unique_id, "runtime error", error=answer.error)
+    try:
+        loaded_at = _loaded_at(answer.max_loaded_at)
+        age = (answer.snapshotted_at - loaded_at).total_seconds()
+        status = _status(source.freshness or Freshness(), age)
+    except (TypeError, OverflowError) as error:
+        return Result(source.unique_id, "runtime error", error=str(error))
+    return Result(source.unique_id, str(status), loaded_at, answer.snapshotted_at)
+
+
+def _loaded_at(value: object) -> datetime:
+    """Return the newest row's time: without a row year 1, without a zone UTC, as in dbt.
+
+    Raises TypeError for what is no timestamp, OverflowError for one that UTC cannot express.
+    """
+    if value is None:
+        return _NEVER
+    if not isinstance(value, datetime):
+        raise TypeError(
+            f"expected a timestamp and received a value of type {type(value).__name__!r}; "
+            "cast loaded_at_field to timestamp"
+        )
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _status(freshness: Freshness, age: float) -> State:
+    if _exceeded(freshness.error_after_seconds, age):
+        return State.ERROR
+    return State.WARN if _exceeded(freshness.warn_after_seconds, age) else State.PASS
+
+
+def _exceeded(limit: float | None, age: float) -> bool:
+    """Return whether the limit is passed; raises OverflowError for one that dbt cannot express."""
+    return limit is not None and age > timedelta(seconds=limit).total_seconds()
+
+
+def _filter(source: Source) -> str:
+    return (source.freshness.filter if source.freshness else None) or ""
+
+
+def check_manifest(manifest: LookupManifest, *, selected: bool) -> None:
+    """Raise ConfigurationError where the project changes how, or what, dbt measures.
+
+    A default selector counts unless something was ``selected`` by hand.
+    """
+    adapter = manifest.metadata.adapter_type
+    if adapter != "postgres":
+        raise _refusal(f"the manifest is of adapter {adapter or 'unknown'}")
+    for macro in (manifest.macros or {}).values():
+        if macro.name in _DECIDING_MACROS and macro.package_name not in _DBTS_OWN:
+            place = f"{macro.package_name}'s {macro.original_file_path}"
+            raise _refusal(f"macro {macro.name} is overridden in {place}")
+    for name, selector in (manifest.selectors or {}).items():
+        if selector.default and not selected:
+            raise _refusal(f"selectors.yml has a default selector, {name}")
+
+
+def check_hooks(manifest: LookupManifest, runs_hooks: bool | None) -> None:
+    """Raise ConfigurationError where dbt would run a hook first, which may change what it measures.
+
+    ``runs_hooks`` is what the project says of that; without a word it depends on dbt's version.
+    """
+    if runs_hooks is None:
+        runs_hooks = not _BEFORE_HOOKS.match(manifest.metadata.dbt_version)
+    for package in _starting_hooks(manifest) if runs_hooks else ():
+        raise ConfigurationError(
+            f"--engine postgres runs no hooks, and {package} has an on-run-start hook, which dbt "
+            "would run before it measures",
+            "use --engine dbt, or set source_freshness_run_project_hooks: false in the flags of "
+            "dbt_project.yml",
+        )
+
+
+def _starting_hooks(manifest: LookupManifest) -> Iterator[str]:
+    """Yield the package of each hook that dbt may run before it measures."""
+    for unique_id, node in (manifest.nodes or {}).items():
+        if unique_id.startswith("operation.") and _ON_START in (node.tags or ()):
+            yield node.package_name or "a package"
+
+
+def check_sources(sources: Iterable[Source]) -> None:
+    """Raise ConfigurationError that names the sources which only dbt can measure, and why."""
+    reasons: dict[str, list[str]] = {}
+    for source in sources:
+        if reason := _obstacle(source):
+            reasons.setdefault(reason, []).append(source.label)
+    for reason, names in reasons.items():
+        others = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004
+        raise _refusal(f"{reason}: {', '.join(names[:3])}{others}")
+
+
+def _obstacle(source: Source) -> str:
+    """Return why the source cannot be asked exactly as dbt does, or an empty text."""
+    query, field = source.loaded_at_query, source.loaded_at_field
+    if query is None and field is None:
+        return "freshness by the table's metadata"
+    if not source.relation_name:
+        return "no relation_name in the manifest"
+    if query is not None and _JINJA.search(_THIS.sub("", query)):
+        return "a loaded_at_query with more Jinja than {{ this }}"
+    if any(";" in (text or "") for text in (query, field, _filter(source), source.relation_name)):
+        return "a semicolon, which may begin a second statement"
+    return ""
+
+
+def _refusal(reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"--engine postgres cannot measure as dbt does: {reason}", "use --engine dbt"
+    )

@@ -1,0 +1,297 @@
+"""PostgreSQL asked directly: over a few connections, read-only, each look-up within its time.
+
+One look-up that fails costs itself its answer and nothing else. A connection that is lost is made
+once more; what is unanswered after that, or at the deadline, is said to be so.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import psycopg2
+from psycopg2.extensions import connection as Session  # noqa: N812 - it is a session to PostgreSQL
+
+from ledgermind_obs.dbt.profiles import Profile
+from ledgermind_obs.engines.postgres.lookups import (
+    BATCH_SIZE,
+    Answer,
+    Lookup,
+    batches,
+    common_statement,
+    sole_row,
+)
+from ledgermind_obs.engines.postgres.plans import Plan
+from ledgermind_obs.errors import DbtError
+
+# How long a common statement may take, and wait for a lock, before its look-ups are asked alone.
+TOGETHER_SECONDS = 0.5
+# How long a look-up may wait for a table that somebody else has locked.
+LOCK_SECONDS = 10.0
+# Connections made without hesitation if there is work for them; how long until one more follows.
+EAGER = 2
+PATIENCE_SECONDS = 0.1
+# A worker's connections: the first, and one more when that is lost.
+LIVES = 2
+
+# psycopg2 cannot read every time that PostgreSQL has, such as one in the year 10000.
+_FAILURES = (psycopg2.Error, ValueError, OverflowError)
+
+
+def connect(profile: Profile) -> Session:
+    """Return a read-only session, tried as often as dbt tries; raises psycopg2.Error."""
+    for attempt in range(profile.retries):
+        with suppress(psycopg2.OperationalError):
+            return _session(profile)
+        time.sleep(attempt**2)
+    return _session(profile)
+
+
+def _session(profile: Profile) -> Session:
+    session: Session = psycopg2.connect(**profile.parameters)
+    session.set_session(readonly=True)
+    if profile.role:
+        _execute(session, f"set local role {profile.role}")  # is it granted?
+        session.rollback()
+    return session
+
+
+def _reach(profile: Profile) -> Session:
+    try:
+        return connect(profile)
+    except psycopg2.Error as error:
+        raise _unreachable(profile, _one_line(error)) from error
+
+
+def _unreachable(profile: Profile, reason: str) -> DbtError:
+    return DbtError(f"could not reach the database: {reason}", f"see {profile.place}")
+
+
+def ask(
+    profile: Profile,
+    lookups: Sequence[Lookup],
+    *,
+    threads: int,
+    query_seconds: float,
+    deadline: float,
+    batch_size: int = BATCH_SIZE,
+    on_answer: Callable[[str], None] = lambda _: None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> dict[str, Answer]:
+    """Return an answer for every look-up, by unique id; ``deadline`` is of the monotonic clock.
+
+    ``on_answer`` is called with each id as it is answered, by one worker at a time; ``meanwhile``
+    once, while the first questions are on their way.
+    Raises DbtError where the database cannot be reached at all.
+    """
+    waiting = deque(batches(lookups, batch_size))
+    work = _Work(profile, threads, query_seconds, deadline, waiting, on_answer)
+    work.share(meanwhile)
+    answers = dict(work.answers)
+    if not work.reached:
+        raise _unreachable(profile, work.reason) from work.lost
+    unanswered = Answer(error=work.reason)
+    return {lookup.unique_id: answers.get(lookup.unique_id, unanswered) for lookup in lookups}
+
+
+class _Work(msgspec.Struct):
+    """The look-ups of one run: those to do, those answered, and how a connection was last lost.
+
+    The first worker that gets in lets a second one try, so that a refusal is one only. More follow
+    when it takes long: a connection costs a server as much as fifty quick look-ups.
+    """
+
+    profile: Profile
+    threads: int
+    query_seconds: float
+    deadline: float
+    waiting: deque[list[Lookup]]
+    on_answer: Callable[[str], None]
+    answers: dict[str, Answer] = msgspec.field(default_factory=dict)
+    workers: list[threading.Thread] = msgspec.field(default_factory=list)
+    taken: int = 0  # of the threads; one that failed to connect, or to stay so, keeps its place
+    lock: threading.Lock = msgspec.field(default_factory=threading.Lock)
+    reached: bool = False
+    lost: Exception | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why something is not answered."""
+        return _one_line(self.lost) if self.lost else "no answer before the deadline (--timeout)"
+
+    def share(self, meanwhile: Callable[[], None]) -> None:
+        """Let workers do all there is to do until the deadline."""
+        self.hire(1)
+        meanwhile()
+        for worker in self.workers:  # it grows until the last of them has ended
+            self._await(worker)
+
+    def _await(self, worker: threading.Thread) -> None:
+        while worker.is_alive() and (left := self.deadline - time.monotonic()) > 0:
+            worker.join(min(left, PATIENCE_SECONDS))
+            if self.reached:
+                self.hire(self.threads)
+
+    def hire(self, most: int) -> None:
+        """Start one more worker if there is work for it, and fewer than ``most`` are there.
+
+        They are daemons: one that hangs in a dead network must not keep the process.
+        """
+        with self.lock:
+            if self.waiting and self.taken < min(most, self.threads):
+                self.taken += 1
+                self.workers.append(threading.Thread(target=self.work, daemon=True))
+                self.workers[-1].start()
+
+    def work(self) -> None:
+        """Do batches until there is none; take up the one during which a connection was lost."""
+        for _ in range(LIVES):
+            session = self._session()
+            if session is None:
+                return
+            try:
+                self.work_off(session)
+            except psycopg2.Error as error:
+                self.lost = error
+            else:
+                self._leave()
+                return
+            finally:
+                session.close()
+
+    def _leave(self) -> None:
+        with self.lock:
+            self.taken -= 1
+
+    def _session(self) -> Session | None:
+        try:
+            session = connect(self.profile)
+        except psycopg2.Error as error:
+            self.lost = error
+            return None
+        self.reached = True
+        return session
+
+    def work_off(self, session: Session) -> None:
+        """Do batches over one session; raises psycopg2.Error where it is lost."""
+        while batch := self._next():
+            self.hire(EAGER)
+            try:
+                self._do(session, batch)
+            except psycopg2.Error:
+                self.waiting.appendleft(batch)
+                raise
+
+    def _next(self) -> list[Lookup]:
+        with suppress(IndexError):
+            return self.waiting.popleft() if time.monotonic() < self.deadline else []
+        return []
+
+    def _do(self, session: Session, batch: Sequence[Lookup]) -> None:
+        """Answer all of the batch at once, or let each of it wait to be asked alone."""
+        if len(batch) == 1:
+            [lookup] = batch
+            self._take(lookup, self._alone(session, lookup))
+        elif not self._together(session, batch):
+            self.waiting.extend([lookup] for lookup in batch)
+
+    def _take(self, lookup: Lookup, answer: Answer) -> None:
+        self.answers[lookup.unique_id] = answer
+        with self.lock:
+            self.on_answer(lookup.unique_id)
+
+    def _together(self, session: Session, batch: Sequence[Lookup]) -> bool:
+        """Ask for all at once; return whether that was answered, all of it."""
+        seconds = min(TOGETHER_SECONDS, self.query_seconds)
+        try:
+            row = self._fetch(session, common_statement(batch), seconds, seconds)[0]
+        except _FAILURES as error:
+            _carry_on(session, error)
+            return False
+        now, *values = row
+        for lookup, value in zip(batch, values, strict=True):
+            self._take(lookup, Answer(value, now))
+        return True
+
+    def _alone(self, session: Session, lookup: Lookup) -> Answer:
+        began = time.monotonic()
+        try:
+            rows = self._fetch(session, lookup.statement, self.query_seconds, LOCK_SECONDS)
+            value, snapshotted_at = sole_row(rows)
+        except _FAILURES as error:
+            _carry_on(session, error)
+            return Answer(error=str(error).strip(), seconds=time.monotonic() - began)
+        return Answer(value, snapshotted_at, seconds=time.monotonic() - began)
+
+    def _fetch(
+        self, session: Session, statement: str, seconds: float, lock_seconds: float
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement in a transaction of its own, within the time that is left of all."""
+        seconds = max(0.001, min(seconds, self.deadline - time.monotonic()))
+        return fetch(session, statement, seconds, lock_seconds, self.profile.role)
+
+
+def plans(profile: Profile, lookups: Sequence[Lookup]) -> dict[str, Plan]:
+    """Return how PostgreSQL would look each one up if it avoided to read whole tables.
+
+    Nothing is run; what cannot be planned is left out. Raises DbtError where the database cannot be
+    reached.
+    """
+    session = _reach(profile)
+    try:
+        found = {lookup.unique_id: _plan(session, lookup, profile.role) for lookup in lookups}
+    except psycopg2.Error as error:
+        raise DbtError(f"lost the database: {_one_line(error)}", f"see {profile.place}") from error
+    finally:
+        session.close()
+    return {unique_id: plan for unique_id, plan in found.items() if plan}
+
+
+def _plan(session: Session, lookup: Lookup, role: str) -> Plan | None:
+    explained = f"explain (verbose, format json) {lookup.statement}"
+    try:
+        _execute(session, "set local enable_seqscan = off")
+        [(plans,)] = fetch(session, explained, 10.0, 1.0, role)
+    except _FAILURES as error:
+        _carry_on(session, error)
+        return None
+    plan: Plan = plans[0]["Plan"]
+    return plan
+
+
+def fetch(
+    session: Session, statement: str, seconds: float, lock_seconds: float, role: str = ""
+) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement, and end its transaction; raises psycopg2.Error.
+
+    Role and limits end with it: behind a pooler, the session is somebody else's afterwards.
+    """
+    limits = f"set local statement_timeout = {seconds * 1000:.0f}"
+    limits += f"; set local lock_timeout = {lock_seconds * 1000:.0f}"
+    _execute(session, f"{limits}; set local role {role}" if role else limits)
+    with session.cursor() as cursor:
+        cursor.execute(statement)
+        rows = cursor.fetchall()
+    session.rollback()
+    return rows
+
+
+def _execute(session: Session, statement: str) -> None:
+    with session.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def _carry_on(session: Session, error: Exception) -> None:
+    """Make the session ready for the next look-up; raise the error where there is none any more."""
+    if session.closed:
+        raise error
+    session.rollback()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,31 @@
+"""How a project is measured: by dbt itself, or by asking PostgreSQL what dbt would ask."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ledgermind_obs.dbt.project import Project
+
+
+class Dbt(msgspec.Struct, frozen=True):
+    """A dbt executable and the project it works on; ``timeout`` is in seconds."""
+
+    project: Project
+    executable: str | None = None
+    threads: int | None = None
+    vars: str | None = None
+    timeout: float = 600.0
+
+
+class Postgres(msgspec.Struct, frozen=True):
+    """A project whose database is asked without dbt; times are in seconds."""
+
+    project: Project
+    threads: int | None = None
+    timeout: float = 600.0
+    query_timeout: float = 60.0
+    allow_stale_manifest: bool = False
+    explain: bool = False
+
+
+Engine = Dbt | Postgres

@@ -1,0 +1,1 @@
+"""May the job run: evidence, and the verdict on it."""

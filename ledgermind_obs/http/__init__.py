@@ -1,0 +1,1 @@
+"""HTTP: where it goes, and the client that talks."""

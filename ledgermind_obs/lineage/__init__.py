@@ -1,0 +1,1 @@
+"""dbt's lineage: what an exposure depends on, and what a change reaches."""

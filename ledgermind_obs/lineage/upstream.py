@@ -1,0 +1,62 @@
+"""What an exposure stands on, and how dbt is asked for exactly that."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import msgspec
+
+from ledgermind_obs.dbt.manifest import Exposure
+from ledgermind_obs.lineage.graph import (
+    BlindSpot,
+    Lineage,
+    Walk,
+    blind_spots,
+    find_exposure,
+    measurable,
+    path,
+    sources_of,
+)
+
+
+class Upstream(msgspec.Struct, frozen=True, dict=True):
+    """The part of the graph above one exposure."""
+
+    lineage: Lineage
+    uid: str
+
+    @property
+    def exposure(self) -> Exposure:
+        """The exposure itself."""
+        return self.lineage.exposures[self.uid]
+
+    @cached_property
+    def walk(self) -> Walk:
+        """Every node above the exposure, the exposure first."""
+        return self.lineage.ancestors([self.uid])
+
+    @property
+    def measured(self) -> list[str]:
+        """The sources above the exposure whose freshness dbt can measure."""
+        sources = sources_of(self.lineage, self.walk)
+        return [uid for uid in sources if measurable(self.lineage, uid)]
+
+    @cached_property
+    def blind_spots(self) -> list[BlindSpot]:
+        """Where nothing can be known of the data the exposure stands on."""
+        return blind_spots(self.lineage, self.walk)
+
+    @property
+    def selectors(self) -> list[str]:
+        """The measured sources in dbt's selection syntax, each exactly once."""
+        sources = [self.lineage.manifest.sources[uid] for uid in self.measured]
+        return [f"source:{s.package_name}.{s.source_name}.{s.name}" for s in sources]
+
+    def path(self, uid: str) -> list[str]:
+        """Return the names from a node down to the exposure, by the shortest way."""
+        return [self.lineage.label(step) for step in path(self.walk, uid)]
+
+
+def upstream_of(lineage: Lineage, name: str) -> Upstream:
+    """Return what is above the exposure of this name or id; raises ConfigurationError."""
+    return Upstream(lineage, find_exposure(lineage, name))

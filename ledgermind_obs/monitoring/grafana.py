@@ -1,0 +1,318 @@
+"""Grafana's HTTP API: a dashboard is stored without ever replacing what nobody meant to replace.
+
+``overwrite: true`` is never sent. It would let an old Grafana replace *another* dashboard of the
+same title, and any Grafana an edit that was made a second ago. The version that was read is sent
+instead, and a conflict is looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from ledgermind_obs.errors import ConfigurationError, DestinationError
+from ledgermind_obs.http.client import Response, request
+from ledgermind_obs.http.endpoint import RETRIED_STATUSES, Endpoint
+from ledgermind_obs.monitoring.dashboard import Dashboard, Model, differences, to_send
+
+GENERAL = ""
+FORCED_ATTEMPTS = 5
+
+_RETRIED = RETRIED_STATUSES | {429}
+_NOT_FOUND, _FORBIDDEN = 404, 403
+_CONFLICTS = frozenset({409, 412})
+
+_NEXT_STEPS = {
+    400: "correct the dashboard; a provisioned one is changed where it is provisioned",
+    401: "give a key that is valid here: GRAFANA_API_KEY, or --api-key-file",
+    403: "give a key of a service account with the role Editor",
+    404: "see whether the URL is Grafana's, with its sub-path",
+    409: "look at what changed: obs dashboard diff; then import again, or with --force",
+    412: "look at what changed: obs dashboard diff; then import again, or with --force",
+    422: "this Grafana does not take a dashboard of this form; see obs dashboard check",
+}
+_STATUS_STEPS = {
+    "name-exists": "give the dashboard another title, or the uid of the one that is there",
+    "plugin-dashboard": "it belongs to a plugin: save it under a uid and title of its own",
+}
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A dashboard as Grafana has it."""
+
+    model: Model
+    meta: Mapping[str, Any]
+
+    @property
+    def version(self) -> int:
+        """The version that a change has to name."""
+        return int(self.model.get("version") or 0)
+
+    @property
+    def folder_uid(self) -> str:
+        """The folder's uid; General has none."""
+        return str(self.meta.get("folderUid") or GENERAL)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What an import did, and what Grafana says of the dashboard now."""
+
+    action: str
+    status: str
+    uid: str
+    id: int | None = None
+    slug: str = ""
+    url: str = ""
+    version: int | None = None
+
+
+class _ConflictError(DestinationError):
+    """Somebody else's dashboard, or somebody's edit in between, stands against a save."""
+
+    def __init__(self, message: str, next_step: str, *, of_version: bool) -> None:
+        super().__init__(message, next_step)
+        self.of_version = of_version
+
+
+class Grafana(msgspec.Struct, frozen=True):
+    """A Grafana server, as the key's owner sees it."""
+
+    endpoint: Endpoint
+
+    def __post_init__(self) -> None:
+        """Let a Grafana that asks for patience have it."""
+        patient = msgspec.structs.replace(self.endpoint, retried=_RETRIED)
+        msgspec.structs.force_setattr(self, "endpoint", patient)
+
+    def find(self, uid: str) -> Stored | None:
+        """Return the stored dashboard, or None where there is none; raises DestinationError."""
+        response = self._request("GET", f"/api/dashboards/uid/{quote(uid, safe='')}")
+        if response.status == _NOT_FOUND and not response.is_html:
+            return None
+        answer = self._answer(response, f"read the dashboard {uid}")
+        return Stored(answer["dashboard"], answer.get("meta") or {})
+
+    def data_source(self, wanted: str) -> str:
+        """Return the uid of the Prometheus data source with this name or uid.
+
+        An empty ``wanted`` takes the only one there is, or the default one. Raises DestinationError
+        where Grafana does not tell, ConfigurationError where the choice is not clear.
+        """
+        found = self._data_sources()
+        if wanted:
+            chosen = [s for s in found if wanted in {s["uid"], s["name"]}]
+        else:
+            prometheus = [s for s in found if s["type"] == "prometheus"]
+            chosen = [s for s in prometheus if len(prometheus) == 1 or s["isDefault"]]
+        if len(chosen) == 1:
+            return str(chosen[0]["uid"])
+        names = ", ".join(f"{s['name']} ({s['uid']})" for s in found) or "none at all"
+        what = f"no data source {wanted!r}" if wanted else "no single Prometheus data source"
+        raise ConfigurationError(
+            f"{self.endpoint.url} has {what}", f"choose one with --datasource; there are {names}"
+        )
+
+    def find_folder(self, wanted: str) -> str | None:
+        """Return the uid of the folder with this uid or title, None where there is none.
+
+        Raises ConfigurationError where several have this title.
+        """
+        if wanted.lower() == "general":
+            return GENERAL
+        folders = self._get("/api/folders?limit=1000", "list the folders")
+        found = [f for f in folders if f["uid"] == wanted]
+        found = found or [f for f in folders if f["title"] == wanted]
+        if len(found) > 1:
+            uids = ", ".join(str(folder["uid"]) for folder in found)
+            raise ConfigurationError(f"several folders are called {wanted!r}", f"name one: {uids}")
+        return str(found[0]["uid"]) if found else None
+
+    def create_folder(self, title: str) -> str:
+        """Make a folder and return its uid; raises DestinationError."""
+        response = self._request("POST", "/api/folders", {"title": title})
+        return str(self._answer(response, f"create the folder {title!r}")["uid"])
+
+    def put(
+        self,
+        dashboard: Dashboard,
+        *,
+        folder_uid: str | None = None,
+        message: str = "",
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Outcome:
+        """Store the dashboard where it differs from what is there, read it back, and compare.
+
+        Without ``folder_uid`` it stays in its folder. An edit between reading and writing is a
+        DestinationError; with ``force`` it is read again and then replaced.
+        """
+        for attempt in range(1, FORCED_ATTEMPTS + 1):
+            stored = self.find(dashboard.uid)
+            if stored and _is_there(stored, dashboard, folder_uid):
+                return self._outcome("unchanged" if attempt == 1 else "updated", stored)
+            if dry_run:
+                action = "would update" if stored else "would create"
+                return msgspec.structs.replace(
+                    self._outcome(action, stored), uid=dashboard.uid, status="dry-run"
+                )
+            try:
+                return self._saved(dashboard, stored, folder_uid, message)
+            except _ConflictError as conflict:
+                settled = self._settled(dashboard, folder_uid, conflict)
+                if settled:
+                    return settled
+                if not (force and conflict.of_version) or attempt == FORCED_ATTEMPTS:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def _saved(
+        self, dashboard: Dashboard, stored: Stored | None, folder_uid: str | None, message: str
+    ) -> Outcome:
+        folder = folder_uid if folder_uid is not None else stored.folder_uid if stored else GENERAL
+        body = {
+            "dashboard": to_send(dashboard.model, stored.version if stored else 0),
+            "folderUid": folder,
+            "message": message,
+            "overwrite": False,
+        }
+        response = self._request("POST", "/api/dashboards/db", body)
+        answer = self._answer(response, f"store {dashboard.name}")
+        self._check_stored(dashboard, folder, answer)
+        return Outcome(
+            action="updated" if stored else "created",
+            status=str(answer.get("status", "")),
+            uid=str(answer.get("uid", "")),
+            id=answer.get("id"),
+            slug=str(answer.get("slug", "")),
+            url=str(answer.get("url", "")),
+            version=answer.get("version"),
+        )
+
+    def _check_stored(
+        self, dashboard: Dashboard, folder_uid: str, answer: Mapping[str, Any]
+    ) -> None:
+        """Raise DestinationError where Grafana holds something else than what it was sent."""
+        url = self.endpoint.url
+        if answer.get("uid") != dashboard.uid:
+            raise DestinationError(
+                f"{url} stored {dashboard.name} as {answer.get('uid')}, not as {dashboard.uid}",
+                "look at that dashboard's version history in Grafana, and restore it",
+            )
+        stored = self.find(dashboard.uid)
+        if stored is None:
+            raise DestinationError(f"{url} took {dashboard.name} and does not have it", "try again")
+        if stored.folder_uid != folder_uid:
+            raise DestinationError(
+                f"{url} stored {dashboard.name} in the folder "
+                f"{stored.folder_uid or 'General'}, not in {folder_uid or 'General'}",
+                "move it in Grafana",
+            )
+        changed = differences(stored.model, dashboard.model)
+        if changed and not _migrated(stored, dashboard):
+            raise DestinationError(
+                f"{url} stored {dashboard.name} differently: {changed[0]}",
+                "see all of it: obs dashboard diff",
+            )
+
+    def _settled(
+        self, dashboard: Dashboard, folder_uid: str | None, conflict: _ConflictError
+    ) -> Outcome | None:
+        """Return the outcome where the conflict is with this very import, sent a moment ago."""
+        stored = self.find(dashboard.uid) if conflict.of_version else None
+        if stored and _is_there(stored, dashboard, folder_uid):
+            return self._outcome("updated", stored)
+        return None
+
+    def _outcome(self, action: str, stored: Stored | None) -> Outcome:
+        if stored is None:
+            return Outcome(action, action, "")
+        return Outcome(
+            action=action,
+            status="unchanged" if action == "unchanged" else "success",
+            uid=str(stored.model.get("uid", "")),
+            id=stored.model.get("id"),
+            slug=str(stored.meta.get("slug", "")),
+            url=str(stored.meta.get("url", "")),
+            version=stored.version,
+        )
+
+    def _data_sources(self) -> list[dict[str, Any]]:
+        """Return name, uid, type and isDefault of each; an Editor may only ask the front end's."""
+        response = self._request("GET", "/api/datasources")
+        if response.status != _FORBIDDEN:
+            found = self._answer(response, "list the data sources")
+            return [_data_source(item["name"], item) for item in found]
+        settings = self._get("/api/frontend/settings", "list the data sources")
+        default = settings.get("defaultDatasource")
+        return [
+            _data_source(name, {**item, "isDefault": name == default})
+            for name, item in settings["datasources"].items()
+            if not str(name).startswith("-- ")
+        ]
+
+    def _get(self, path: str, what: str) -> Any:
+        return self._answer(self._request("GET", path), what)
+
+    def _request(self, method: str, path: str, body: Any = None) -> Response:
+        content = json.dumps(body).encode() if body is not None else None
+        return request(self.endpoint, method, path, content, "application/json" if body else "")
+
+    def _answer(self, response: Response, what: str) -> Any:
+        """Return what Grafana answers; raises DestinationError where it refuses."""
+        if response.is_html:
+            raise DestinationError(
+                f"{self.endpoint.url} answers with a web page ({response.status})",
+                _NEXT_STEPS[_NOT_FOUND],
+            )
+        if not response.ok:
+            raise self._refused(response, what)
+        try:
+            return json.loads(response.body)
+        except ValueError as error:
+            raise DestinationError(
+                f"{self.endpoint.url} answers with something else than JSON", "is this Grafana?"
+            ) from error
+
+    def _refused(self, response: Response, what: str) -> DestinationError:
+        said = _said(response)
+        words = str(said.get("message") or response.words or "no words")
+        status = str(said.get("status") or "")
+        message = f"{self.endpoint.url} refused to {what} with {response.status}: {words}"
+        step = _STATUS_STEPS.get(status) or _NEXT_STEPS.get(response.status, "see Grafana's log")
+        if response.status in _CONFLICTS:
+            others = status in _STATUS_STEPS
+            return _ConflictError(message, step, of_version=not others)
+        return DestinationError(message, step)
+
+
+def _is_there(stored: Stored, dashboard: Dashboard, folder_uid: str | None) -> bool:
+    in_place = folder_uid is None or folder_uid == stored.folder_uid
+    return in_place and not differences(stored.model, dashboard.model)
+
+
+def _migrated(stored: Stored, dashboard: Dashboard) -> bool:
+    """Return whether a newer Grafana has rewritten the model into its own schema version."""
+    ours = dashboard.model.get("schemaVersion") or 0
+    return int(stored.model.get("schemaVersion") or 0) > int(ours)
+
+
+def _data_source(name: str, item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one data source; before 8.3 references were by name, and a uid may be missing."""
+    return {
+        "name": name,
+        "uid": item.get("uid") or name,
+        "type": item.get("type", ""),
+        "isDefault": bool(item.get("isDefault")),
+    }
+
+
+def _said(response: Response) -> Mapping[str, Any]:
+    try:
+        said = json.loads(response.body)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -1,0 +1,1 @@
+"""Every form in which something is shown: functions that return text."""

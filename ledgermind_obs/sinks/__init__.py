@@ -1,0 +1,1 @@
+"""Where series go, without losing what is known there."""
