@@ -9,7 +9,8 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from ledgermind_obs.freshness import State
-from ledgermind_obs.metrics import STATUS, Series, exposition
+from ledgermind_obs.metrics import STATUS, Series
+from ledgermind_obs.sinks.exposition import exposition
 
 LABELS = {"project": "ledgermind", "target": "prod"}
 ROUNDS = 7

@@ -7,25 +7,20 @@ from datetime import UTC, datetime
 
 from ledgermind_obs.cli.gate_options import Above, Gate
 from ledgermind_obs.cli.manifest_options import current_manifest
+from ledgermind_obs.dbt.artifacts import Artifact, generated_at, open_artifact
 from ledgermind_obs.dbt.lock import locked
 from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from ledgermind_obs.dbt.manifest_file import newest_manifest, open_manifest
 from ledgermind_obs.dbt.process import parse
+from ledgermind_obs.dbt.project import Dbt
+from ledgermind_obs.dbt.reconcile import narrowed, report_of_artifact
 from ledgermind_obs.durations import format_age
-from ledgermind_obs.engines.settings import Dbt
 from ledgermind_obs.errors import ArtifactError
-from ledgermind_obs.freshness import (
-    Artifact,
-    FreshnessReport,
-    generated_at,
-    narrowed,
-    report_of_artifact,
-)
+from ledgermind_obs.freshness import FreshnessReport
 from ledgermind_obs.gate.judge import Policy, Verdict, judge, judge_upstream
 from ledgermind_obs.gate.prometheus import query_pushed, report_of_pushed
 from ledgermind_obs.lineage.graph import Lineage
 from ledgermind_obs.lineage.upstream import Upstream, upstream_of
-from ledgermind_obs.monitoring.files import open_artifact
 
 # Measures the sources that these selectors mean.
 Measure = Callable[[tuple[str, ...]], FreshnessReport]

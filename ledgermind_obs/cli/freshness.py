@@ -26,12 +26,14 @@ from ledgermind_obs.cli.options import (
 )
 from ledgermind_obs.dbt.lock import locked
 from ledgermind_obs.dbt.log import Event
+from ledgermind_obs.dbt.project import Dbt
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.engines.measure import measure
-from ledgermind_obs.engines.settings import Dbt, Engine, Postgres
+from ledgermind_obs.engines.settings import Engine, Postgres
 from ledgermind_obs.errors import ConfigurationError, NothingSelectedError, ObsError
 from ledgermind_obs.freshness import UNMEASURED, FreshnessReport, State
 from ledgermind_obs.sinks.deliver import Delivery, Sink, deliver, deliver_failure
+from ledgermind_obs.sinks.exposition import exposition
 
 if TYPE_CHECKING:  # a push decides nothing, and does not pay for a gate
     from ledgermind_obs.gate.judge import Policy
@@ -84,7 +86,7 @@ def push(
                 engine, select, exclude, quiet=output == "json", meanwhile=sink.prepare
             )
         if dry_run:
-            click.echo(metrics.exposition(metrics.report_series(report)), nl=False)
+            click.echo(exposition(metrics.report_series(report)), nl=False)
         else:
             _show_delivery(report, deliver(report, sink), sink, output)
     if fail_on and report.in_state(_FAIL_ON[fail_on]):

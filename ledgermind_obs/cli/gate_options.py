@@ -15,7 +15,7 @@ from ledgermind_obs.cli.options import Command, Duration, Label, in_order, optio
 
 if TYPE_CHECKING:  # a push without an exposure pays for neither
     from ledgermind_obs.http.endpoint import Endpoint
-    from ledgermind_obs.lineage.graph import Blindness
+    from ledgermind_obs.lineage.blind_spots import Blindness
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -159,7 +159,7 @@ def _tolerated(
     no_freshness: tuple[str, ...], seed: tuple[str, ...], unseen: tuple[str, ...]
 ) -> dict[Blindness, tuple[str, ...]]:
     """Return the patterns by what they let through; the other kinds are faults of the project."""
-    from ledgermind_obs.lineage.graph import Blindness
+    from ledgermind_obs.lineage.blind_spots import Blindness
 
     return {
         Blindness.NO_FRESHNESS: no_freshness,

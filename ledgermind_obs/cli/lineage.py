@@ -129,7 +129,8 @@ def _chosen(lineage: Lineage, tags: Iterable[str]) -> list[str]:
 def _surroundings(
     place: Workplace, rules: Path | None, dashboards: Path | None, artifact: Path | None
 ) -> Surroundings:
-    from ledgermind_obs.monitoring.files import dashboard_selectors, last_run, rule_selectors
+    from ledgermind_obs.dbt.artifacts import last_run
+    from ledgermind_obs.monitoring.files import dashboard_selectors, rule_selectors
 
     return Surroundings(
         project=project_name(place.project_dir) if place.project_dir else None,
@@ -148,7 +149,7 @@ def _tell_unused(ignored: Iterable[Ignore], findings: list[Finding]) -> None:
 
 
 def _located(finding: Finding, place: Workplace) -> Finding:
-    from ledgermind_obs.monitoring.files import located
+    from ledgermind_obs.lineage.locations import located
 
     return located(finding, place.lineage, place.project_dir)
 
@@ -184,15 +185,17 @@ def graph_command(
     place: Workplace,
 ) -> None:
     """Draw what is above an exposure."""
+    from ledgermind_obs.gate.evidence import last_report
+    from ledgermind_obs.gate.judge import freshness_at
     from ledgermind_obs.lineage import subgraph
     from ledgermind_obs.lineage.upstream import upstream_of
-    from ledgermind_obs.monitoring.files import last_report
+    from ledgermind_obs.render import graph
 
     upstream = upstream_of(place.lineage, exposure)
     states = None
     if freshness or artifact:
         report = last_report(artifact, place.target_path, upstream)
-        states = subgraph.freshness_at(report, datetime.now(UTC))
+        states = freshness_at(report, datetime.now(UTC))
     drawn = subgraph.graph_of(upstream, depth=depth, only_sources=only_sources, freshness=states)
     if output == "tree":
         from ledgermind_obs.cli.tree import show_tree
@@ -200,9 +203,9 @@ def graph_command(
         show_tree(drawn, upstream.exposure)
         return
     formats: dict[str, Callable[[subgraph.Graph], str]] = {
-        "mermaid": subgraph.as_mermaid,
-        "dot": subgraph.as_dot,
-        "json": subgraph.as_json,
+        "mermaid": graph.as_mermaid,
+        "dot": graph.as_dot,
+        "json": graph.as_json,
     }
     click.echo(formats[output](drawn))
 
@@ -288,7 +291,8 @@ def impact_command(
 
 def _changes(place: Workplace, state: Path) -> list[Impact]:
     """Return every change between the manifest in ``state`` and the current one."""
-    from ledgermind_obs.lineage.impact import changes_between, impacts_of, read_state
+    from ledgermind_obs.lineage.changes import changes_between, read_state
+    from ledgermind_obs.lineage.impact import impacts_of
 
     old, new = state / "manifest.json", place.opened.path
     before = open_manifest(old, read_lineage_manifest)

@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from ledgermind_obs.dbt.project import Project, open_project
+from ledgermind_obs.dbt.project import Dbt, Project, open_project
 from ledgermind_obs.durations import parse_age
-from ledgermind_obs.engines.settings import Dbt, Postgres
+from ledgermind_obs.engines.settings import Postgres
 from ledgermind_obs.errors import ConfigurationError
 
 Command = Callable[..., Any]

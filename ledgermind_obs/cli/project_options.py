@@ -12,8 +12,7 @@ from ledgermind_obs.cli.manifest_options import ManifestChoice, current_manifest
 from ledgermind_obs.cli.options import Command, lock_timeout_option, project_options
 from ledgermind_obs.dbt.manifest import LineageManifest
 from ledgermind_obs.dbt.manifest_file import ManifestFile
-from ledgermind_obs.dbt.project import PROJECT_FILE, find_project_dir
-from ledgermind_obs.engines.settings import Dbt
+from ledgermind_obs.dbt.project import PROJECT_FILE, Dbt, find_project_dir
 from ledgermind_obs.lineage.graph import Lineage
 
 

@@ -8,7 +8,8 @@ from rich.tree import Tree
 from ledgermind_obs.cli.show import print_lines
 from ledgermind_obs.dbt.manifest import Exposure
 from ledgermind_obs.durations import format_age
-from ledgermind_obs.lineage.subgraph import Graph, GraphNode, colour_of
+from ledgermind_obs.lineage.subgraph import Graph, GraphNode
+from ledgermind_obs.render.graph import colour_of
 
 
 def show_tree(graph: Graph, exposure: Exposure) -> None:

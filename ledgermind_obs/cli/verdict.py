@@ -10,7 +10,7 @@ import click
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.freshness import FreshnessReport
 from ledgermind_obs.gate.judge import Judgement, Verdict, next_steps
-from ledgermind_obs.lineage.graph import Blindness, BlindSpot, advice
+from ledgermind_obs.lineage.blind_spots import Blindness, BlindSpot, advice
 from ledgermind_obs.lineage.upstream import Upstream
 from ledgermind_obs.render.documents import to_json, verdict_document
 from ledgermind_obs.render.report import of_project

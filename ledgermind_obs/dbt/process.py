@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from ledgermind_obs.dbt.log import Event, RunLog, is_connection_failure
+from ledgermind_obs.dbt.project import Dbt
 from ledgermind_obs.durations import format_age
-from ledgermind_obs.engines.settings import Dbt
 from ledgermind_obs.errors import ArtifactError, DbtError
 
 GRACE_SECONDS = 5.0

@@ -64,6 +64,16 @@ class Project(msgspec.Struct, frozen=True):
         return self.target_path / "obs"
 
 
+class Dbt(msgspec.Struct, frozen=True):
+    """A dbt executable and the project it works on; ``timeout`` is in seconds."""
+
+    project: Project
+    executable: str | None = None
+    threads: int | None = None
+    vars: str | None = None
+    timeout: float = 600.0
+
+
 def find_project_dir(given: Path | None) -> Path:
     """Return the project directory: the given one, the current one, or ``./warehouse``.
 

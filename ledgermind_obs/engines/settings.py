@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ledgermind_obs.dbt.project import Project
-
-
-class Dbt(msgspec.Struct, frozen=True):
-    """A dbt executable and the project it works on; ``timeout`` is in seconds."""
-
-    project: Project
-    executable: str | None = None
-    threads: int | None = None
-    vars: str | None = None
-    timeout: float = 600.0
+from ledgermind_obs.dbt.project import Dbt, Project
 
 
 class Postgres(msgspec.Struct, frozen=True):

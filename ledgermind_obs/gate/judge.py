@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, State
-from ledgermind_obs.lineage.graph import Blindness, BlindSpot
+from ledgermind_obs.lineage.blind_spots import Blindness, BlindSpot
 
 _AGED = frozenset({State.PASS, State.WARN, State.ERROR})
 
@@ -147,3 +147,9 @@ _NEXT_STEPS = {
     State.QUERY_ERROR: "see whether the table, its column and the permission are still there",
     State.MISSING: "run dbt source freshness by hand and read its log",
 }
+
+
+def freshness_at(report: FreshnessReport, now: datetime) -> dict[str, tuple[str, float | None]]:
+    """Return each source's state, and its age in seconds, at ``now``."""
+    verdict = judge(report, Policy(), now)
+    return {j.source.unique_id: (j.state.value, j.age_seconds) for j in verdict.judgements}

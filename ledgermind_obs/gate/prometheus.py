@@ -10,16 +10,10 @@ import msgspec
 
 from ledgermind_obs import metrics
 from ledgermind_obs.dbt.manifest import Manifest, Source
+from ledgermind_obs.dbt.reconcile import entry_for
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.errors import ArtifactError, DestinationError
-from ledgermind_obs.freshness import (
-    UNMEASURED,
-    FreshnessReport,
-    SourceFreshness,
-    SourceKey,
-    State,
-    described,
-)
+from ledgermind_obs.freshness import UNMEASURED, FreshnessReport, SourceFreshness, SourceKey, State
 from ledgermind_obs.http.client import request
 from ledgermind_obs.http.endpoint import Endpoint
 from ledgermind_obs.metrics import Metric
@@ -143,17 +137,17 @@ def _entry(
     checked_at = _time(_only(own, metrics.CHECKED_AT))
     state = _state(own)
     if state is not None and state in UNMEASURED:
-        return described(source, state, message="the last push could not measure it")
+        return entry_for(source, state, message="the last push could not measure it")
     if state is None or checked_at is None:
         message = "Prometheus holds no series of it"
-        return described(source, State.MISSING, message=message)
+        return entry_for(source, State.MISSING, message=message)
     if checked_at < oldest:
         message = f"it was last looked at on {checked_at:%Y-%m-%d %H:%M} UTC"
-        return described(source, State.MISSING, message=message)
+        return entry_for(source, State.MISSING, message=message)
     loaded_at = _time(_only(own, metrics.LOADED_AT))
     if loaded_at is None and state is not State.EMPTY:
-        return described(source, State.MISSING, message="Prometheus does not hold its last time")
-    return described(source, state, loaded_at=loaded_at, checked_at=checked_at)
+        return entry_for(source, State.MISSING, message="Prometheus does not hold its last time")
+    return entry_for(source, state, loaded_at=loaded_at, checked_at=checked_at)
 
 
 def _state(samples: Iterable[Sample]) -> State | None:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import msgspec
 
 from ledgermind_obs.dbt.manifest import Node, Source
-from ledgermind_obs.lineage.graph import Blindness, Lineage, Walk, advice, blind_spots, path
+from ledgermind_obs.lineage.blind_spots import Blindness, advice, blind_spots
+from ledgermind_obs.lineage.graph import Lineage, Walk, path
 from ledgermind_obs.metrics import source_labels
 from ledgermind_obs.monitoring.promql import Selector
 

@@ -1,14 +1,12 @@
-"""The graph above an exposure as data, and as Mermaid, DOT and JSON."""
+"""The graph upstream of an exposure as data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 
 import msgspec
 
-from ledgermind_obs.freshness import FreshnessReport, State
-from ledgermind_obs.gate.judge import Policy, judge
+from ledgermind_obs.freshness import State
 from ledgermind_obs.lineage.graph import Lineage
 from ledgermind_obs.lineage.upstream import Upstream
 
@@ -17,8 +15,6 @@ WORST_FIRST = (
     *(State.QUERY_ERROR, State.MISSING, State.EMPTY, State.ERROR, State.FUTURE),
     *(UNKNOWN, State.WARN, State.PASS),
 )
-_COLOURS = {State.PASS: "#2e7d32", State.WARN: "#f9a825", UNKNOWN: "#757575"}
-_BAD = "#c62828"
 
 
 class GraphNode(msgspec.Struct, frozen=True):
@@ -70,12 +66,6 @@ def graph_of(
     return Graph(nodes, inside)
 
 
-def freshness_at(report: FreshnessReport, now: datetime) -> dict[str, tuple[str, float | None]]:
-    """Return each source's state, and its age in seconds, at ``now``."""
-    verdict = judge(report, Policy(), now)
-    return {j.source.unique_id: (j.state.value, j.age_seconds) for j in verdict.judgements}
-
-
 def _kept(upstream: Upstream, depth: int | None, *, only_sources: bool) -> list[str]:
     if only_sources:
         sources = upstream.lineage.manifest.sources
@@ -114,53 +104,3 @@ def _below(lineage: Lineage, walk: Iterable[str]) -> dict[str, list[str]]:
         for parent in lineage.parents(uid):
             below.setdefault(parent, []).append(uid)
     return below
-
-
-def as_mermaid(graph: Graph) -> str:
-    """Return the graph as Mermaid draws it, sources on the left."""
-    ids = {uid: f"n{number}" for number, uid in enumerate(graph.nodes)}
-    lines = ["graph LR"]
-    for uid, node in graph.nodes.items():
-        label = _told(node).replace('"', "#quot;")
-        lines.append(f'    {ids[uid]}["{label}"]')
-    lines += [f"    {ids[parent]} --> {ids[child]}" for parent, child in graph.edges()]
-    lines += [
-        f"    style {ids[uid]} stroke:{colour_of(node.state)},stroke-width:3px"
-        for uid, node in graph.nodes.items()
-        if node.state
-    ]
-    return "\n".join(lines)
-
-
-def as_dot(graph: Graph) -> str:
-    """Return the graph in Graphviz' language, sources on the left."""
-    lines = ["digraph lineage {", "  rankdir=LR;", "  node [shape=box];"]
-    for uid, node in graph.nodes.items():
-        colour = f", color={_dot(colour_of(node.state))}" if node.state else ""
-        lines.append(f"  {_dot(uid)} [label={_dot(_told(node))}{colour}];")
-    lines += [f"  {_dot(parent)} -> {_dot(child)};" for parent, child in graph.edges()]
-    return "\n".join([*lines, "}"])
-
-
-def as_json(graph: Graph) -> str:
-    """Return nodes and edges as JSON; the names are stable."""
-    document = {
-        "nodes": list(graph.nodes.values()),
-        "edges": [{"parent": parent, "child": child} for parent, child in graph.edges()],
-    }
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
-
-
-def colour_of(state: str) -> str:
-    """Return the colour of a state, as ``#rrggbb``."""
-    return _COLOURS.get(state, _BAD)
-
-
-def _told(node: GraphNode) -> str:
-    state = f" · {node.state.replace('_', ' ')}" if node.state else ""
-    return f"{node.name} ({node.kind}{state})"
-
-
-def _dot(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

@@ -7,16 +7,8 @@ from functools import cached_property
 import msgspec
 
 from ledgermind_obs.dbt.manifest import Exposure
-from ledgermind_obs.lineage.graph import (
-    BlindSpot,
-    Lineage,
-    Walk,
-    blind_spots,
-    find_exposure,
-    measurable,
-    path,
-    sources_of,
-)
+from ledgermind_obs.lineage.blind_spots import BlindSpot, blind_spots, measurable
+from ledgermind_obs.lineage.graph import Lineage, Walk, find_exposure, path, sources_of
 
 
 class Upstream(msgspec.Struct, frozen=True, dict=True):

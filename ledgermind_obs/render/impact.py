@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ledgermind_obs.lineage.impact import Effect, Impact, Severity
+from ledgermind_obs.lineage.changes import Effect
+from ledgermind_obs.lineage.impact import Impact, Severity
 
 MANY = 10
 

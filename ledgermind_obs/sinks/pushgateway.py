@@ -18,6 +18,7 @@ from ledgermind_obs import metrics
 from ledgermind_obs.errors import ConfigurationError, DestinationError
 from ledgermind_obs.http.endpoint import Endpoint
 from ledgermind_obs.metrics import Metric, Series
+from ledgermind_obs.sinks.exposition import exposition, parse_exposition
 
 if TYPE_CHECKING:
     from ledgermind_obs.http.client import Response
@@ -60,7 +61,7 @@ class Pushgateway(msgspec.Struct, frozen=True):
             return []
         response = self._call("GET", "/metrics")
         try:
-            return metrics.parse_exposition(response.body, self.grouping, wanted)
+            return parse_exposition(response.body, self.grouping, wanted)
         except ValueError as error:
             raise DestinationError(
                 f"{self.endpoint.url}/metrics is not in Prometheus' format: {error}",
@@ -69,11 +70,11 @@ class Pushgateway(msgspec.Struct, frozen=True):
 
     def put(self, series: Iterable[Series]) -> None:
         """Replace the whole group by ``series``; raises DestinationError."""
-        self._call("PUT", self._group_path(), metrics.exposition(series))
+        self._call("PUT", self._group_path(), exposition(series))
 
     def post(self, series: Iterable[Series]) -> None:
         """Replace only the metrics that ``series`` names; raises DestinationError."""
-        self._call("POST", self._group_path(), metrics.exposition(series))
+        self._call("POST", self._group_path(), exposition(series))
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> Response:
         from ledgermind_obs.http.client import request

@@ -12,6 +12,7 @@ import msgspec
 from ledgermind_obs import metrics
 from ledgermind_obs.errors import DestinationError
 from ledgermind_obs.metrics import Metric, Series
+from ledgermind_obs.sinks.exposition import exposition, parse_exposition
 
 
 class Textfile(msgspec.Struct, frozen=True):
@@ -37,8 +38,8 @@ class Textfile(msgspec.Struct, frozen=True):
         """
         content = self._content()
         try:
-            ours = metrics.parse_exposition(content, self.labels, [metrics.RUN_SUCCESS])
-            series = metrics.parse_exposition(content, self.labels, wanted)
+            ours = parse_exposition(content, self.labels, [metrics.RUN_SUCCESS])
+            series = parse_exposition(content, self.labels, wanted)
         except ValueError as error:
             raise DestinationError(
                 f"{self.path} is not in Prometheus' format: {error}", "move it away"
@@ -52,14 +53,14 @@ class Textfile(msgspec.Struct, frozen=True):
 
     def put(self, series: Iterable[Series]) -> None:
         """Replace the file; raises DestinationError."""
-        self._write(metrics.exposition(series, self.labels))
+        self._write(exposition(series, self.labels))
 
     def post(self, series: Iterable[Series]) -> None:
         """Replace only the metrics that ``series`` names; raises DestinationError."""
         new = list(series)
         named = {item.metric for item in new}
         kept = self.known([metric for metric in metrics.METRICS if metric not in named])
-        self._write(metrics.exposition([*kept, *new], self.labels))
+        self._write(exposition([*kept, *new], self.labels))
 
     def _content(self) -> bytes:
         try:

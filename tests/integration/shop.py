@@ -15,6 +15,7 @@ import psutil
 from demo.services import Postgres, Pushgateway
 from ledgermind_obs import metrics
 from ledgermind_obs.metrics import Metric
+from ledgermind_obs.sinks.exposition import parse_exposition
 
 BIN = Path(sys.executable).parent
 OBS = str(BIN / "obs")
@@ -105,7 +106,7 @@ class Shop:
         group = {"job": "dbt-freshness", "project": "shop", "target": target}
         content = self.gateway.metrics().encode()
         found: Values = {}
-        for series in metrics.parse_exposition(content, group):
+        for series in parse_exposition(content, group):
             name = ".".join(series.label_values[2:4]) if series.source else ""
             found.setdefault(series.metric, {})[name] = series.value
         return found

@@ -85,8 +85,8 @@ def test_a_push_loads_nothing_that_it_does_not_use(parsed: Shop) -> None:
         "root(['freshness', 'push', '--engine', 'postgres'], standalone_mode=False); "
         "print(sorted(sys.modules.keys() & {*sys.argv}))"
     )
-    unused = ("jinja2", "prometheus_client", "rich")
-    unused += ("ledgermind_obs.dbt.process", "ledgermind_obs.gate.judge")
+    unused = ["jinja2", "prometheus_client", "rich"]
+    unused += ["ledgermind_obs.dbt.process", "ledgermind_obs.gate.judge"]
     done = subprocess.run(
         [sys.executable, "-c", code, *unused, "psycopg2"],
         cwd=parsed.directory,

@@ -8,6 +8,7 @@ import psutil
 
 from ledgermind_obs import metrics
 from ledgermind_obs.metrics import CHECKED_AT, LAST_SUCCESS, LOADED_AT, RUN_SUCCESS, STATUS
+from ledgermind_obs.sinks.exposition import parse_exposition
 from tests.integration.shop import OBS, TABLES, Shop
 
 
@@ -136,7 +137,7 @@ def test_a_textfile_is_what_the_gateway_would_have_got(pushed: Shop) -> None:
     assert pushed.push("--textfile", str(path)).returncode == 0
 
     labels = {"project": "shop", "target": "prod"}
-    found = metrics.parse_exposition(path.read_bytes(), labels, [LOADED_AT])
+    found = parse_exposition(path.read_bytes(), labels, [LOADED_AT])
     assert {s.label_values[2]: s.value for s in found} == pushed.series()[LOADED_AT]
 
 

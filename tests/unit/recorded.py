@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ledgermind_obs.dbt.artifacts import read_artifact
 from ledgermind_obs.dbt.log import RunLog
 from ledgermind_obs.dbt.manifest import read_manifest
-from ledgermind_obs.freshness import FreshnessReport, build_report, read_artifact
+from ledgermind_obs.dbt.reconcile import build_report
+from ledgermind_obs.freshness import FreshnessReport
 
 DATA = Path(__file__).parents[1] / "data"
 VERSIONS = ("1.8", "1.9", "1.10", "1.11")

@@ -17,6 +17,7 @@ from ledgermind_obs.cli import root
 from ledgermind_obs.dbt.lock import locked
 from ledgermind_obs.freshness import State
 from ledgermind_obs.metrics import LOADED_AT, RUN_SUCCESS, STATUS
+from ledgermind_obs.sinks.exposition import parse_exposition
 from tests.replay import multiplied, recorded
 from tests.unit.recorded import scenario
 from tests.unit.servers import Answer, web
@@ -47,7 +48,7 @@ def mixed(tmp_path: Path) -> Path:
 def exported(directory: Path) -> dict[metrics.Metric, dict[tuple[str, ...], float]]:
     content = (directory / "dbt.prom").read_bytes()
     found: dict[metrics.Metric, dict[tuple[str, ...], float]] = {}
-    for series in metrics.parse_exposition(content, LABELS):
+    for series in parse_exposition(content, LABELS):
         found.setdefault(series.metric, {})[series.label_values] = series.value
     return found
 
@@ -170,7 +171,7 @@ def test_a_dry_run_prints_the_metrics_and_sends_nothing(
         result = obs("freshness", "push", "--dry-run", "--pushgateway", server.url)
 
     assert result.exit_code == 0
-    assert len(metrics.parse_exposition(result.stdout_bytes, {})) == 3 * 12 + 5
+    assert len(parse_exposition(result.stdout_bytes, {})) == 3 * 12 + 5
     assert not server.asked
 
 

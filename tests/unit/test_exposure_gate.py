@@ -18,8 +18,7 @@ from ledgermind_obs.cli import root
 from ledgermind_obs.cli.decision import decide
 from ledgermind_obs.cli.gate_options import Gate
 from ledgermind_obs.cli.manifest_options import ManifestChoice
-from ledgermind_obs.dbt.project import open_project
-from ledgermind_obs.engines.settings import Dbt
+from ledgermind_obs.dbt.project import Dbt, open_project
 from ledgermind_obs.freshness import State
 from ledgermind_obs.gate.judge import Policy
 from ledgermind_obs.metrics import CHECKED_AT, LAST_SUCCESS, LOADED_AT, STATUS

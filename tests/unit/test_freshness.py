@@ -8,14 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledgermind_obs.dbt.artifacts import read_artifact
 from ledgermind_obs.errors import ArtifactError, NothingSelectedError
-from ledgermind_obs.freshness import (
-    FUTURE_TOLERANCE,
-    FreshnessReport,
-    SourceFreshness,
-    State,
-    read_artifact,
-)
+from ledgermind_obs.freshness import FUTURE_TOLERANCE, FreshnessReport, SourceFreshness, State
 from tests.unit.recorded import VERSIONS, report_of, scenario
 
 NEWEST = scenario("1.11", "whole")

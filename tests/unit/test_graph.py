@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import json
 
-from ledgermind_obs.lineage.subgraph import as_dot, as_json, as_mermaid, graph_of
+from ledgermind_obs.lineage.subgraph import graph_of
 from ledgermind_obs.lineage.upstream import Upstream, upstream_of
+from ledgermind_obs.render.graph import as_dot, as_json, as_mermaid
 from tests.unit.manifests import (
     FCT,
     RAW,

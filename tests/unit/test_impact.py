@@ -8,15 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledgermind_obs.errors import ArtifactError
-from ledgermind_obs.lineage.impact import (
-    Change,
-    Effect,
-    Severity,
-    changes_between,
-    impact_of,
-    impacts_of,
-    read_state,
-)
+from ledgermind_obs.lineage.changes import Change, Effect, changes_between, read_state
+from ledgermind_obs.lineage.impact import Severity, impact_of, impacts_of
 from ledgermind_obs.render.impact import as_json, as_markdown, as_table
 from tests.unit.manifests import (
     FCT,

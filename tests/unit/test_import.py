@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ledgermind_obs.cli import root
+from ledgermind_obs.http import client
 from tests.fake_grafana import ADMIN, EDITOR, VIEWER, FakeGrafana, Kept, fake_grafana, said
 
 OURS = Path(__file__).parents[2] / "ops/grafana/dashboards/ml-source-freshness.json"

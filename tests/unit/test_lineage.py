@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 
 from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from ledgermind_obs.errors import ArtifactError, ConfigurationError
-from ledgermind_obs.lineage.graph import (
-    Blindness,
-    Lineage,
-    blind_spots,
-    find_exposure,
-    find_node,
-    path,
-    search,
-)
+from ledgermind_obs.lineage.blind_spots import Blindness, blind_spots
+from ledgermind_obs.lineage.graph import Lineage, find_exposure, find_node, path, search
 from ledgermind_obs.lineage.upstream import upstream_of
 from tests.unit.manifests import (
     FCT,

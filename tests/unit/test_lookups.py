@@ -15,7 +15,7 @@ from ledgermind_obs.dbt.manifest import (
     Source,
     Threshold,
 )
-from ledgermind_obs.engines.postgres import lookups
+from ledgermind_obs.engines.postgres import lookups, refusals
 from ledgermind_obs.engines.postgres.lookups import Answer, lookup, result
 from ledgermind_obs.errors import ConfigurationError
 
@@ -170,14 +170,14 @@ def test_a_project_that_changes_the_measurement_is_refused(
     refused: LookupManifest, reason: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=reason) as raised:
-        lookups.check_manifest(refused, selected=False)
+        refusals.check_manifest(refused, selected=False)
 
     assert raised.value.next_step == "use --engine dbt"
 
 
 @pytest.mark.parametrize("accepted", [overriding("current_timestamp", "dbt"), overriding("mine")])
 def test_dbts_own_macros_and_other_macros_are_no_override(accepted: LookupManifest) -> None:
-    lookups.check_manifest(accepted, selected=False)
+    refusals.check_manifest(accepted, selected=False)
 
 
 def hooked(unique_id: str, tag: str, dbt_version: str = "1.10.2") -> LookupManifest:
@@ -193,7 +193,7 @@ def test_a_hook_that_dbt_runs_before_the_measurement_is_refused(
 ) -> None:
     refused = hooked("operation.tools.tools-on-run-start-0", "on-run-start", dbt_version)
     with pytest.raises(ConfigurationError, match="tools has an on-run-start hook") as raised:
-        lookups.check_hooks(refused, said)
+        refusals.check_hooks(refused, said)
 
     assert "source_freshness_run_project_hooks: false" in raised.value.next_step
 
@@ -203,7 +203,7 @@ def test_a_hook_that_dbt_runs_before_the_measurement_is_refused(
 )
 def test_a_hook_that_dbt_would_not_run_does_not_matter(dbt_version: str, said: bool | None) -> None:
     accepted = hooked("operation.tools.tools-on-run-start-0", "on-run-start", dbt_version)
-    lookups.check_hooks(accepted, said)
+    refusals.check_hooks(accepted, said)
 
 
 @pytest.mark.parametrize(
@@ -214,11 +214,11 @@ def test_a_hook_that_dbt_would_not_run_does_not_matter(dbt_version: str, said: b
     ],
 )
 def test_a_hook_after_the_measurement_and_a_model_do_not_matter(accepted: LookupManifest) -> None:
-    lookups.check_hooks(accepted, None)
+    refusals.check_hooks(accepted, None)
 
 
 def test_a_default_selector_does_not_matter_to_a_selection() -> None:
-    lookups.check_manifest(manifest(selectors={"daily": Selector(default=True)}), selected=True)
+    refusals.check_manifest(manifest(selectors={"daily": Selector(default=True)}), selected=True)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_a_source_that_only_dbt_can_measure_is_refused_by_name(
     refused: Source, reason: str
 ) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        lookups.check_sources([source(), refused])
+        refusals.check_sources([source(), refused])
 
     assert reason in str(raised.value)
     assert "app.orders" in str(raised.value)
@@ -247,4 +247,4 @@ def test_many_refused_sources_are_counted() -> None:
     refused = [source(name=f"t{number}", loaded_at_field=None) for number in range(5)]
 
     with pytest.raises(ConfigurationError, match=r"app\.t0, app\.t1, app\.t2 and 2 more"):
-        lookups.check_sources(refused)
+        refusals.check_sources(refused)

@@ -17,6 +17,7 @@ from ledgermind_obs.metrics import (
     STATUS,
     Series,
 )
+from ledgermind_obs.sinks.exposition import exposition, parse_exposition
 from tests.unit.reports import HOUR, NOW, report, source, unmeasured
 
 GROUP = {"job": "dbt-freshness", "project": "ledgermind", "target": "prod"}
@@ -99,7 +100,7 @@ def test_two_sources_with_one_table_name_are_kept_apart() -> None:
 def test_what_is_written_is_read_back() -> None:
     series = list(metrics.report_series(report(source("a"), unmeasured("b"))))
 
-    found = metrics.parse_exposition(metrics.exposition(series, GROUP), GROUP)
+    found = parse_exposition(exposition(series, GROUP), GROUP)
 
     assert set(found) == set(series)
     assert len(found) == len(series)
@@ -109,7 +110,7 @@ def test_what_is_written_is_read_back() -> None:
 def test_any_label_value_and_number_survive_the_way_there_and_back(text: str, value: float) -> None:
     series = Series(LOADED_AT, ("p", "s", text), value)
 
-    found = metrics.parse_exposition(metrics.exposition([series], GROUP), GROUP)
+    found = parse_exposition(exposition([series], GROUP), GROUP)
 
     assert [(s.label_values, s.value) for s in found] == [(series.label_values, value)]
 
@@ -118,20 +119,20 @@ def test_any_label_value_and_number_survive_the_way_there_and_back(text: str, va
     "other", [{"target": "dev"}, {"project": "other"}, {"instance": "db1"}, {"job": "manual"}]
 )
 def test_series_of_another_group_are_not_ours(other: dict[str, str]) -> None:
-    content = metrics.exposition([Series(RUN_SUCCESS, (), 1.0)], {**GROUP, **other})
+    content = exposition([Series(RUN_SUCCESS, (), 1.0)], {**GROUP, **other})
 
-    assert metrics.parse_exposition(content, GROUP) == []
+    assert parse_exposition(content, GROUP) == []
 
 
 def test_the_empty_instance_label_that_the_gateway_adds_changes_nothing() -> None:
-    content = metrics.exposition([Series(RUN_SUCCESS, (), 1.0)], {**GROUP, "instance": ""})
+    content = exposition([Series(RUN_SUCCESS, (), 1.0)], {**GROUP, "instance": ""})
 
-    assert metrics.parse_exposition(content, GROUP) == [Series(RUN_SUCCESS, (), 1.0)]
+    assert parse_exposition(content, GROUP) == [Series(RUN_SUCCESS, (), 1.0)]
 
 
 def test_text_in_another_format_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\S"):
-        metrics.parse_exposition(b'dbt_source_info{package="a} what\n', GROUP)
+        parse_exposition(b'dbt_source_info{package="a} what\n', GROUP)
 
 
 def test_every_metric_says_what_it_is_and_has_a_name_of_its_own() -> None:

@@ -1,9 +1,9 @@
 import pytest
 
-from ledgermind_obs import metrics
 from ledgermind_obs.errors import ConfigurationError, DestinationError
 from ledgermind_obs.http.endpoint import Endpoint
 from ledgermind_obs.metrics import RUN_SUCCESS, Series
+from ledgermind_obs.sinks.exposition import exposition
 from ledgermind_obs.sinks.pushgateway import Pushgateway, check_grouping_key
 from tests.unit.servers import Answer, web
 
@@ -25,7 +25,7 @@ def test_a_push_goes_to_the_groups_path_in_prometheus_format(method: str, verb: 
         verb,
         "/metrics/job/dbt-freshness/project/ledgermind/target/prod",
     )
-    assert asked.body == metrics.exposition(SERIES)
+    assert asked.body == exposition(SERIES)
     assert asked.headers["Content-Type"].startswith("text/plain; version=0.0.4")
 
 

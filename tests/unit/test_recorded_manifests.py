@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from ledgermind_obs.dbt.manifest import read_lineage_manifest
-from ledgermind_obs.lineage.graph import Blindness, Lineage, blind_spots, search
+from ledgermind_obs.lineage.blind_spots import Blindness, blind_spots
+from ledgermind_obs.lineage.graph import Lineage, search
 from ledgermind_obs.lineage.upstream import upstream_of
 
 DATA = Path(__file__).parents[1] / "data"

@@ -8,16 +8,18 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from ledgermind_obs.dbt.artifacts import Artifact
 from ledgermind_obs.dbt.log import Event, RunLog, measured
 from ledgermind_obs.dbt.manifest import LookupManifest, Source, read_lookup_manifest
 from ledgermind_obs.dbt.manifest_file import ManifestFile, newest_manifest, open_manifest
 from ledgermind_obs.dbt.profiles import Profile, check_target, read_profile
-from ledgermind_obs.engines.postgres import lookups
+from ledgermind_obs.dbt.reconcile import build_report
+from ledgermind_obs.engines.postgres import lookups, refusals, selectors
 from ledgermind_obs.engines.postgres.lookups import Answer
 from ledgermind_obs.engines.postgres.plans import scan
 from ledgermind_obs.engines.settings import Postgres
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.freshness import Artifact, FreshnessReport, Scan, build_report
+from ledgermind_obs.freshness import FreshnessReport, Scan
 
 
 def measure_directly(
@@ -74,9 +76,9 @@ def _checked_profile(
     engine: Postgres, manifest: LookupManifest, sources: Sequence[Source], *, selected: bool
 ) -> Profile:
     """Return the database to ask, when everything can be measured exactly as dbt does."""
-    lookups.check_manifest(manifest, selected=selected)
-    lookups.check_hooks(manifest, engine.project.runs_hooks)
-    lookups.check_sources(sources)
+    refusals.check_manifest(manifest, selected=selected)
+    refusals.check_hooks(manifest, engine.project.runs_hooks)
+    refusals.check_sources(sources)
     profile = read_profile(engine.project)
     check_target(profile, sources)
     return profile

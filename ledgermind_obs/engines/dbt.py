@@ -1,0 +1,40 @@
+"""The engine that runs dbt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from ledgermind_obs.dbt.artifacts import read_artifact
+from ledgermind_obs.dbt.log import Event
+from ledgermind_obs.dbt.manifest import read_manifest
+from ledgermind_obs.dbt.project import Dbt
+from ledgermind_obs.dbt.reconcile import build_report
+from ledgermind_obs.freshness import FreshnessReport
+
+
+def measure_by_dbt(
+    dbt: Dbt,
+    select: Sequence[str],
+    exclude: Sequence[str],
+    on_event: Callable[[Event], None],
+    meanwhile: Callable[[], None],
+) -> FreshnessReport:
+    """Return the freshness of the project's sources by running ``dbt source freshness``.
+
+    Raises DbtError, ArtifactError or NothingSelectedError where there is no report.
+    """
+    from ledgermind_obs.dbt.process import source_freshness
+
+    started_at, clock = datetime.now(UTC), time.monotonic()
+    run = source_freshness(dbt, select, exclude, on_event, meanwhile)
+    return build_report(
+        read_artifact(run.sources),
+        read_manifest(run.manifest),
+        run.log,
+        whole=not (select or exclude),
+        target=dbt.project.target,
+        started_at=started_at,
+        duration_seconds=time.monotonic() - clock,
+    )

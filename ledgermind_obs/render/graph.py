@@ -1,0 +1,63 @@
+"""A lineage graph as Mermaid, DOT and JSON."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ledgermind_obs.freshness import State
+from ledgermind_obs.lineage.subgraph import UNKNOWN, Graph, GraphNode
+
+_COLOURS = {State.PASS: "#2e7d32", State.WARN: "#f9a825", UNKNOWN: "#757575"}
+
+
+_BAD = "#c62828"
+
+
+def as_mermaid(graph: Graph) -> str:
+    """Return the graph as Mermaid draws it, sources on the left."""
+    ids = {uid: f"n{number}" for number, uid in enumerate(graph.nodes)}
+    lines = ["graph LR"]
+    for uid, node in graph.nodes.items():
+        label = _told(node).replace('"', "#quot;")
+        lines.append(f'    {ids[uid]}["{label}"]')
+    lines += [f"    {ids[parent]} --> {ids[child]}" for parent, child in graph.edges()]
+    lines += [
+        f"    style {ids[uid]} stroke:{colour_of(node.state)},stroke-width:3px"
+        for uid, node in graph.nodes.items()
+        if node.state
+    ]
+    return "\n".join(lines)
+
+
+def as_dot(graph: Graph) -> str:
+    """Return the graph in Graphviz' language, sources on the left."""
+    lines = ["digraph lineage {", "  rankdir=LR;", "  node [shape=box];"]
+    for uid, node in graph.nodes.items():
+        colour = f", color={_dot(colour_of(node.state))}" if node.state else ""
+        lines.append(f"  {_dot(uid)} [label={_dot(_told(node))}{colour}];")
+    lines += [f"  {_dot(parent)} -> {_dot(child)};" for parent, child in graph.edges()]
+    return "\n".join([*lines, "}"])
+
+
+def as_json(graph: Graph) -> str:
+    """Return nodes and edges as JSON; the names are stable."""
+    document = {
+        "nodes": list(graph.nodes.values()),
+        "edges": [{"parent": parent, "child": child} for parent, child in graph.edges()],
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+
+
+def colour_of(state: str) -> str:
+    """Return the colour of a state, as ``#rrggbb``."""
+    return _COLOURS.get(state, _BAD)
+
+
+def _told(node: GraphNode) -> str:
+    state = f" · {node.state.replace('_', ' ')}" if node.state else ""
+    return f"{node.name} ({node.kind}{state})"
+
+
+def _dot(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
