@@ -12,7 +12,8 @@ from pathlib import Path
 import click
 
 from bench.measure import Command, Run, median_ratio, median_seconds, report
-from demo.services import Postgres, postgres, pushgateway
+from services.postgres import Postgres, postgres
+from services.prometheus import pushgateway
 
 BIN = Path(sys.executable).parent
 OBS, DBT = str(BIN / "obs"), str(BIN / "dbt")

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from bench.measure import Command, median_ratio, median_seconds, report, side_by_side
-from demo.services import Postgres, postgres, pushgateway
+from services.postgres import Postgres, postgres
+from services.prometheus import pushgateway
 from tests.replay import multiplied
 
 ROOT = Path(__file__).parents[1]

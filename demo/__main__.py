@@ -10,9 +10,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from demo.binaries import SetupError
-from demo.server import ServiceError
-from demo.services import postgres, pushgateway
+from services.binaries import SetupError
+from services.postgres import postgres
+from services.prometheus import pushgateway
+from services.server import ServiceError
 
 ROOT = Path(__file__).parents[1]
 WAREHOUSE = ROOT / "warehouse"

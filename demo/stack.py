@@ -18,11 +18,12 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from demo.binaries import SetupError
-from demo.monitoring import ROOT, alertmanager_config, prometheus_config
-from demo.server import HOST, ServiceError
-from demo.services import Postgres, Prometheus, alertmanager, postgres, prometheus, pushgateway
-from demo.serving import serving
+from services.binaries import SetupError
+from services.monitoring import ROOT, alertmanager_config, prometheus_config
+from services.postgres import Postgres, postgres
+from services.prometheus import Prometheus, alertmanager, prometheus, pushgateway
+from services.server import HOST, ServiceError
+from services.serving import serving
 
 BIN = Path(sys.executable).parent
 PUSH_EVERY_SECONDS = 900.0

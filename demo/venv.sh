@@ -30,7 +30,7 @@ choose_python() {
 bootstrap_pip() {
     if ! $venv/bin/python -c 'import ensurepip' 2>/dev/null; then
         # Debian without python3-venv; its pip comes as a wheel, and a wheel of pip can be run.
-        unpacked=$($venv/bin/python -m demo.binaries --package python3-pip-whl)
+        unpacked=$($venv/bin/python -m services.binaries --package python3-pip-whl)
         set -- "$unpacked"/usr/share/python-wheels/pip-*.whl
         $venv/bin/python "$1/pip" install --quiet --no-index "$1"
         return

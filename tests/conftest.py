@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from demo import services
+from services.postgres import Postgres
+from services.postgres import postgres as started_postgres
+from services.prometheus import Pushgateway, pushgateway
 
 _numbers = itertools.count(1)
 
@@ -21,13 +23,13 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[services.Postgres]:
-    with _directory() as directory, services.postgres(Path(directory)) as server:
+def postgres() -> Iterator[Postgres]:
+    with _directory() as directory, started_postgres(Path(directory)) as server:
         yield server
 
 
 @pytest.fixture
-def database(postgres: services.Postgres) -> Iterator[services.Postgres]:
+def database(postgres: Postgres) -> Iterator[Postgres]:
     postgres.start()
     name = f"test_{next(_numbers)}"
     yield postgres.create_database(name)
@@ -36,13 +38,13 @@ def database(postgres: services.Postgres) -> Iterator[services.Postgres]:
 
 
 @pytest.fixture(scope="session")
-def gateway_server() -> Iterator[services.Pushgateway]:
-    with _directory() as directory, services.pushgateway(Path(directory)) as server:
+def gateway_server() -> Iterator[Pushgateway]:
+    with _directory() as directory, pushgateway(Path(directory)) as server:
         yield server
 
 
 @pytest.fixture
-def gateway(gateway_server: services.Pushgateway) -> services.Pushgateway:
+def gateway(gateway_server: Pushgateway) -> Pushgateway:
     gateway_server.start()
     gateway_server.wipe()
     return gateway_server

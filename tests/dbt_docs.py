@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from demo.services import Postgres
+from services.postgres import Postgres
 
 ROOT = Path(__file__).parents[1]
 DBT = Path(sys.executable).with_name("dbt")

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from demo.serving import serving
+from services.serving import serving
 
 Model = dict[str, Any]
 Answer = tuple[int, Any]

@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from demo import services
-from demo.server import free_port
+from services.postgres import Postgres, postgres
+from services.server import free_port
 
 DATA = Path(__file__).parent / "data"
 REQUIREMENTS = {
@@ -57,7 +57,7 @@ class Lab:
     dbt: Path
     project: Path
     env: dict[str, str]
-    postgres: services.Postgres | None = None
+    postgres: Postgres | None = None
 
     def port_is(self, port: int) -> Lab:
         """Return the same lab with its database expected on another port."""
@@ -127,7 +127,7 @@ def environment(home: Path, requirements: Sequence[str], python: str) -> Path:
 def record_v1(version: str, dbt: Path) -> None:
     """Record every scenario of a dbt 1.x on PostgreSQL."""
     for name, scenario in SCENARIOS.items():
-        with _workplace() as place, services.postgres(place / "server") as server:
+        with _workplace() as place, postgres(place / "server") as server:
             project = _copy_lab(place, version)
             database = _loaded_database(server)
             env = {**database.env(), "PGUSER": "reader", "PGPASSWORD": "reader"}
@@ -158,7 +158,7 @@ def _copy_lab(place: Path, version: str) -> Path:
     return project
 
 
-def _loaded_database(server: services.Postgres) -> services.Postgres:
+def _loaded_database(server: Postgres) -> Postgres:
     database = server.create_database("lab")
     session = database.connect()
     with session, session.cursor() as cursor:

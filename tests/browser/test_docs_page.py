@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.services import Postgres
-from demo.serving import serving
+from services.postgres import Postgres
+from services.serving import serving
 from tests.dbt_docs import EXPOSURE, PARENTS, generate
 
 

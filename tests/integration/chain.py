@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.monitoring import Yaml, alertmanager_config, prometheus_config
-from demo.services import HttpService, Prometheus, Pushgateway, alertmanager, prometheus
+from services.monitoring import Yaml, alertmanager_config, prometheus_config
+from services.prometheus import HttpService, Prometheus, Pushgateway, alertmanager, prometheus
 from tests.integration.mailbox import Mailbox, mailbox
 from tests.unit.servers import Answer, Web, web
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.services import Postgres, Pushgateway
+from services.postgres import Postgres
+from services.prometheus import Pushgateway
 from tests.integration.shop import Shop, new_project, open_shop
 
 

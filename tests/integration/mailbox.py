@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
 
-from demo.serving import serving
+from services.serving import serving
 
 
 class Mailbox(socketserver.ThreadingTCPServer):

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from demo.services import Postgres
+from services.postgres import Postgres
 from tests.integration.shop import DEADLINE, OBS
 
 # dbt tells of what is no timestamp in words of its own.

@@ -12,10 +12,11 @@ from typing import Any
 
 import psutil
 
-from demo.services import Postgres, Pushgateway
 from ledgermind_obs import metrics
 from ledgermind_obs.metrics import Metric
 from ledgermind_obs.sinks.exposition import parse_exposition
+from services.postgres import Postgres
+from services.prometheus import Pushgateway
 
 BIN = Path(sys.executable).parent
 OBS = str(BIN / "obs")

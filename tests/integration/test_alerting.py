@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from demo.binaries import find
 from demo.data import Demo, load
-from demo.monitoring import ROOT
-from demo.services import Postgres, Pushgateway
+from services.binaries import find
+from services.monitoring import ROOT
+from services.postgres import Postgres
+from services.prometheus import Pushgateway
 from tests.integration.chain import Chain, chain, pushed, until
 from tests.integration.shop import OBS
 

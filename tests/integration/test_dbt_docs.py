@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from demo.services import Postgres
 from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from ledgermind_obs.lineage.graph import Lineage
+from services.postgres import Postgres
 from tests.dbt_docs import EXPOSURE, PARENTS, generate
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from demo.services import Postgres
+from services.postgres import Postgres
 from tests.integration.odd import Engines, Odd, comparable, run_sql, write_project
 
 OF_TYPE = {

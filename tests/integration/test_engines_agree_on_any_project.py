@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 
-from demo.services import Postgres
+from services.postgres import Postgres
 from tests.integration.odd import Engines, comparable, run_sql
 from tests.integration.projects import Project, projects
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from demo.data import Demo, load
-from demo.services import Postgres, Prometheus, Pushgateway, prometheus
+from services.postgres import Postgres
+from services.prometheus import Prometheus, Pushgateway, prometheus
 
 ROOT = Path(__file__).parents[2]
 OBS = Path(sys.executable).with_name("obs")

@@ -14,16 +14,6 @@ import pytest
 from prometheus_client import CollectorRegistry, start_http_server
 
 from demo.data import Demo, load
-from demo.monitoring import ROOT, prometheus_config
-from demo.server import HOST, Server, free_port
-from demo.services import (
-    HttpService,
-    Postgres,
-    Prometheus,
-    Pushgateway,
-    postgres_exporter,
-    prometheus,
-)
 from ledgermind_obs import metrics
 from ledgermind_obs.freshness import SourceKey, State
 from ledgermind_obs.http.endpoint import Endpoint, Tls
@@ -31,6 +21,10 @@ from ledgermind_obs.instrument import LoadedAtGauge
 from ledgermind_obs.metrics import Series
 from ledgermind_obs.monitoring.dashboard import queries, read_dashboard
 from ledgermind_obs.sinks.pushgateway import Pushgateway as Sink
+from services.monitoring import ROOT, prometheus_config
+from services.postgres import Postgres
+from services.prometheus import HttpService, Prometheus, Pushgateway, postgres_exporter, prometheus
+from services.server import HOST, Server, free_port
 from tests.fake_grafana import colour_of
 from tests.integration.chain import Chain, chain, pushed, until
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from demo.services import Postgres
 from ledgermind_obs.dbt.profiles import Profile
 from ledgermind_obs.engines.postgres import workers as engine
+from services.postgres import Postgres
 from tests.integration.odd import PROFILES, Engines, Odd, comparable, run_sql, write_project
 from tests.integration.shop import DBT
 from tests.integration.tls import secured

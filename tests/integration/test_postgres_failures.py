@@ -13,12 +13,12 @@ from dataclasses import replace
 import pytest
 from psycopg2.extensions import connection as Session  # noqa: N812 - as the engine calls it
 
-from demo.services import Postgres
 from ledgermind_obs.dbt.manifest import Source
 from ledgermind_obs.dbt.profiles import Profile
 from ledgermind_obs.engines.postgres import workers as engine
 from ledgermind_obs.engines.postgres.lookups import Answer, lookup
 from ledgermind_obs.errors import DbtError
+from services.postgres import Postgres
 from tests.integration.odd import run_sql
 
 TABLES = [f"t{number}" for number in range(6)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.binaries import find
+from services.binaries import find
 
 ROOT = Path(__file__).parents[2]
 CASES = sorted((ROOT / "tests/rules").glob("*.yml"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from demo.monitoring import ROOT
+from services.monitoring import ROOT
 from tests.integration.chain import until
 
 

@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 
 from demo.data import NAMES, TAXONOMY, Demo, TablesInUseError, load
-from demo.services import Postgres
+from services.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
 DBT = Path(sys.executable).with_name("dbt")

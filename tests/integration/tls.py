@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from demo.services import Postgres
-from demo.serving import serving
+from services.postgres import Postgres
+from services.serving import serving
 
 # Sent in plain: "shall we speak TLS?", and the answer "yes".
 _SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])

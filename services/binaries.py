@@ -138,7 +138,7 @@ def _advice(package: str, reason: str) -> str:
 
 def main() -> None:
     """Print where each program is, after fetching what is not there."""
-    parser = argparse.ArgumentParser(prog="python -m demo.binaries", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m services.binaries", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PROGRAMS)}")
     parser.add_argument("--package", action="store_true", help="NAMEs are Debian's packages")
     options = parser.parse_args()

@@ -1,17 +1,14 @@
-"""Real services on loopback, each for the length of a ``with`` block."""
+"""PostgreSQL on loopback and a Unix socket, from a wheel or from PATH."""
 
 from __future__ import annotations
 
-import http.client
 import importlib.util
-import json
 import os
 import pwd
 import shutil
 import signal
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,14 +16,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, connection
 
-from demo.binaries import find
-from demo.server import HOST, Server, ServiceError, free_port
+from services.server import HOST, Server, ServiceError, free_port
 
 _HTTP_SECONDS = 10.0
 _READY_SECONDS = 1.0
@@ -209,162 +204,3 @@ def _initdb(programs: Path, home: Path, password: str, user: int | None) -> None
     secret.unlink()
     if result.returncode:
         raise ServiceError(f"initdb failed: {result.stderr.strip()}")
-
-
-@dataclass(frozen=True)
-class HttpService:
-    """A service with an HTTP API on loopback."""
-
-    port: int
-    server: Server = field(repr=False)
-
-    @property
-    def url(self) -> str:
-        """Its address, without a slash at the end."""
-        return f"http://{HOST}:{self.port}"
-
-    def request(self, path: str, method: str = "GET") -> str:
-        """Return the text it answers with; raise ServiceError with its words where it refuses."""
-        request = urllib.request.Request(self.url + path, method=method)
-        try:
-            with _http.open(request, timeout=_HTTP_SECONDS) as answer:
-                return str(answer.read(), "utf-8")
-        except urllib.error.HTTPError as error:
-            with error:
-                said = error.read().decode("utf-8", "replace").strip()
-            raise ServiceError(f"{method} {path}: {error.code} {said}") from error
-
-    def metrics(self) -> str:
-        """Return the metrics it serves, in the text format."""
-        return self.request("/metrics")
-
-    def stop(self) -> None:
-        """Take it down."""
-        self.server.stop()
-
-    def start(self) -> None:
-        """Take it up again, on the same port."""
-        self.server.start()
-
-
-class Pushgateway(HttpService):
-    """A Pushgateway."""
-
-    def wipe(self) -> None:
-        """Delete every group, and return once they are gone: the gateway only queues the wish."""
-        self.request("/api/v1/admin/wipe", "PUT")
-        deadline = time.monotonic() + _HTTP_SECONDS
-        while json.loads(self.request("/api/v1/metrics"))["data"]:
-            if time.monotonic() > deadline:
-                raise ServiceError(f"the Pushgateway kept its groups for {_HTTP_SECONDS:.0f} s")
-            time.sleep(0.01)
-
-
-class Prometheus(HttpService):
-    """A Prometheus server."""
-
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the result of an instant query: one dict of ``metric`` and ``value`` a series."""
-        query = urllib.parse.urlencode({"query": expression})
-        result: list[dict[str, Any]] = json.loads(self.request(f"/api/v1/query?{query}"))["data"][
-            "result"
-        ]
-        return result
-
-    def reload(self) -> None:
-        """Read the configuration and the rules again; raise ServiceError where they are wrong."""
-        self.request("/-/reload", "POST")
-
-
-@contextmanager
-def pushgateway(directory: Path, port: int = 0, *, persist: bool = False) -> Iterator[Pushgateway]:
-    """Run a Pushgateway; with ``persist`` it finds its metrics again when it comes back."""
-    port = port or free_port()
-    kept = directory / "pushgateway.data" if persist else ""
-    command = [
-        *(str(find("pushgateway")), f"--web.listen-address={HOST}:{port}"),
-        *("--web.enable-admin-api", f"--persistence.file={kept}"),
-    ]
-    server = _http_server("Pushgateway", directory, port, command)
-    with server.running():
-        yield Pushgateway(port, server)
-
-
-@contextmanager
-def prometheus(directory: Path, config: Path | str, port: int = 0) -> Iterator[Prometheus]:
-    """Run a Prometheus on a configuration file, or on text that becomes ``prometheus.yml``.
-
-    Its first scrape comes five seconds after its start, whatever the configuration says.
-    """
-    port = port or free_port()
-    command = [
-        *(str(find("prometheus")), f"--web.listen-address={HOST}:{port}", "--web.enable-lifecycle"),
-        f"--config.file={_config_file(directory / 'prometheus.yml', config)}",
-        f"--storage.tsdb.path={directory / 'prometheus'}",
-    ]
-    server = _http_server("Prometheus", directory, port, command)
-    with server.running():
-        yield Prometheus(port, server)
-
-
-@contextmanager
-def alertmanager(directory: Path, config: Path | str, port: int = 0) -> Iterator[HttpService]:
-    """Run an Alertmanager on a configuration file, or on text that becomes ``alertmanager.yml``."""
-    port, program = port or free_port(), find("alertmanager")
-    directory = directory.resolve()
-    command = [
-        *(str(program), f"--web.listen-address={HOST}:{port}"),
-        f"--config.file={_config_file(directory / 'alertmanager.yml', config)}",
-        *(f"--storage.path={directory / 'alertmanager'}", "--cluster.listen-address="),
-    ]
-    server = _http_server("Alertmanager", directory, port, command)
-    server.cwd = program.parents[2]  # where its template is, if it was fetched
-    with server.running():
-        yield HttpService(port, server)
-
-
-@contextmanager
-def postgres_exporter(
-    directory: Path, database: Postgres, queries: Path | None = None, port: int = 0
-) -> Iterator[HttpService]:
-    """Run a postgres_exporter on ``database``, with the custom queries of a file."""
-    port = port or free_port()
-    command = [str(find("postgres_exporter")), f"--web.listen-address={HOST}:{port}"]
-    custom = [f"--extend.query-path={queries}"] if queries else []
-    env = {
-        "DATA_SOURCE_URI": f"{database.host}:{database.port}/{database.dbname}?sslmode=disable",
-        "DATA_SOURCE_USER": database.user,
-        "DATA_SOURCE_PASS": database.password,
-    }
-    server = _http_server("postgres_exporter", directory, port, [*command, *custom], "/", env)
-    with server.running():
-        yield HttpService(port, server)
-
-
-def _http_server(
-    name: str,
-    directory: Path,
-    port: int,
-    command: list[str],
-    ready_path: str = "/-/ready",
-    env: dict[str, str] | None = None,
-) -> Server:
-    directory.mkdir(parents=True, exist_ok=True)
-    log = directory / f"{name.lower()}.log"
-    return Server(name, command, log, lambda: _responds(port, ready_path), env=env or {})
-
-
-def _responds(port: int, path: str) -> bool:
-    try:
-        with _http.open(f"http://{HOST}:{port}{path}", timeout=_READY_SECONDS) as answer:
-            return bool(answer.status == http.client.OK)
-    except (OSError, http.client.HTTPException):
-        return False
-
-
-def _config_file(file: Path, config: Path | str) -> Path:
-    if isinstance(config, Path):
-        return config.resolve()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(config)
-    return file

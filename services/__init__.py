@@ -1,0 +1,1 @@
+"""The real parts that demo, tests and benchmarks start, each for the length of a ``with``."""
