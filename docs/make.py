@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ledgermind_obs.cli import root
+from ledgermind_obs.freshness import STATES
 from ledgermind_obs.metrics import METRICS
 
 HERE = Path(__file__).parent
@@ -22,11 +23,16 @@ textfile has `project` and `target` on every series instead.
 |---|---|---|
 """
 
-METRICS_TAIL = """
-`status` is one of `pass`, `warn`, `error` (dbt's own verdicts), `empty` (the table has no row),
-`future` (the newest row is more than five minutes ahead of the database's clock), `query_error`
-(the query failed) and `missing` (it should have been measured, was not, and nothing says why).
+METRICS_STATES = """
+## The states
 
+`status` is one of these, from what needs no attention to what needs it most:
+
+| state | meaning | what to do |
+|---|---|---|
+"""
+
+METRICS_PUSHES = """
 ## What a push changes, and what it never erases
 
 | the run | what the sink holds afterwards |
@@ -63,7 +69,12 @@ def metrics_page() -> str:
         f"| `{metric.name}` | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.help} |"
         for metric in METRICS
     )
-    return METRICS_HEAD + "\n".join(rows) + "\n" + METRICS_TAIL
+    states = (
+        f"| `{state}` | {meaning.text} | {meaning.next_step} |" for state, meaning in STATES.items()
+    )
+    return "\n".join(
+        [METRICS_HEAD + "\n".join(rows), METRICS_STATES + "\n".join(states), METRICS_PUSHES]
+    )
 
 
 def commands_page() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -13,23 +13,96 @@ FUTURE_TOLERANCE = timedelta(minutes=5)
 
 
 class State(StrEnum):
-    """What is known of a source; the first three are dbt's own verdicts."""
+    """What is known of a source; ``STATES`` says what each means, the best comes first."""
 
     PASS = "pass"  # noqa: S105 - dbt's word for a fresh source
     WARN = "warn"
+    FUTURE = "future"
     ERROR = "error"
     EMPTY = "empty"
-    FUTURE = "future"
-    QUERY_ERROR = "query_error"
     MISSING = "missing"
+    QUERY_ERROR = "query_error"
 
     @property
     def label(self) -> str:
         """The state as people read it: ``query error``."""
         return self.value.replace("_", " ")
 
+    @property
+    def rank(self) -> int:
+        """Its place from what needs no attention, 0, to what needs it most."""
+        return _RANKS[self]
 
-UNMEASURED = frozenset({State.QUERY_ERROR, State.MISSING})
+
+class Meaning(NamedTuple):
+    """What follows from a state.
+
+    ``colour`` is a terminal's name for it; ``measured`` says whether the run learnt the newest
+    row's time, or that there is none; ``ages`` whether it gets worse as time passes.
+    """
+
+    colour: str
+    measured: bool
+    ages: bool
+    text: str
+    next_step: str
+
+
+STATES: Mapping[State, Meaning] = {
+    State.PASS: Meaning(
+        colour="green",
+        measured=True,
+        ages=True,
+        text="dbt calls it fresh",
+        next_step="nothing",
+    ),
+    State.WARN: Meaning(
+        colour="yellow",
+        measured=True,
+        ages=True,
+        text="older than its warn_after",
+        next_step="see whether the job that loads it still runs",
+    ),
+    State.FUTURE: Meaning(
+        colour="magenta",
+        measured=True,
+        ages=False,
+        text="the newest row is more than five minutes ahead of the database's clock; "
+        "dbt calls it fresh",
+        next_step="see which writer's clock, or time zone, is ahead of the database's",
+    ),
+    State.ERROR: Meaning(
+        colour="red",
+        measured=True,
+        ages=True,
+        text="older than its error_after",
+        next_step="see whether the job that loads it ran, and what it logged",
+    ),
+    State.EMPTY: Meaning(
+        colour="red",
+        measured=True,
+        ages=False,
+        text="the table has no row; dbt calls it 2,000 years old",
+        next_step="see who truncated the table, or whether its filter leaves any row",
+    ),
+    State.MISSING: Meaning(
+        colour="red",
+        measured=False,
+        ages=False,
+        text="it should have been measured, was not, and nothing says why",
+        next_step="run dbt source freshness by hand and read its log",
+    ),
+    State.QUERY_ERROR: Meaning(
+        colour="red",
+        measured=False,
+        ages=False,
+        text="the query failed, with the database's message; dbt leaves it out",
+        next_step="see whether the table, its column and the permission are still there",
+    ),
+}
+
+_RANKS = {state: rank for rank, state in enumerate(STATES)}
+UNMEASURED = frozenset(state for state, meaning in STATES.items() if not meaning.measured)
 
 
 class SourceKey(NamedTuple):

@@ -15,21 +15,11 @@ from rich.tree import Tree
 
 from ledgermind_obs.dbt.log import Event
 from ledgermind_obs.durations import format_age
-from ledgermind_obs.freshness import FreshnessReport, Scan, State
-from ledgermind_obs.gate.judge import Judgement, next_steps
+from ledgermind_obs.freshness import STATES, FreshnessReport, Scan, State
+from ledgermind_obs.gate.judge import Judgement
 from ledgermind_obs.render.report import age_of, by_severity, explanation, summary
 
 UNBOUNDED_COLUMNS = 10_000
-
-_COLOURS = {
-    State.PASS: "green",
-    State.WARN: "yellow",
-    State.FUTURE: "magenta",
-    State.ERROR: "red",
-    State.EMPTY: "red",
-    State.MISSING: "red",
-    State.QUERY_ERROR: "red",
-}
 
 
 def show_report(report: FreshnessReport) -> None:
@@ -111,7 +101,7 @@ def print_lines(drawing: Table | Tree) -> None:
 
 
 def _state_and_age(state: State, age: float | None) -> tuple[Text, str]:
-    return Text(state.label, style=_COLOURS[state]), age_of(age)
+    return Text(state.label, style=STATES[state].colour), age_of(age)
 
 
 def _limit(judgement: Judgement) -> str:
@@ -126,5 +116,5 @@ def _steps(judgements: list[Judgement]) -> dict[str, str]:
     """Return what to do, each step once, by the names of the sources it is about."""
     names: dict[str, list[str]] = {}
     for judgement in judgements:
-        names.setdefault(next_steps(judgement.state), []).append(judgement.source.name)
+        names.setdefault(judgement.next_step, []).append(judgement.source.name)
     return {", ".join(sources): step for step, sources in names.items()}

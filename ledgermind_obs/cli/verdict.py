@@ -9,7 +9,7 @@ import click
 
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.freshness import FreshnessReport
-from ledgermind_obs.gate.judge import Judgement, Verdict, next_steps
+from ledgermind_obs.gate.judge import Judgement, Verdict
 from ledgermind_obs.lineage.blind_spots import Blindness, BlindSpot, advice
 from ledgermind_obs.lineage.upstream import Upstream
 from ledgermind_obs.render.documents import to_json, verdict_document
@@ -90,11 +90,11 @@ def show_exposure_verdict(upstream: Upstream, verdict: Verdict) -> None:
     """Print the sentence, then each blocker with its path and what to do, then the warnings."""
     _say(sentence(upstream, verdict), good=verdict.lets_through)
     for judgement in verdict.blockers:
-        _show(upstream, judgement.source.unique_id, _facts(judgement), next_steps(judgement.state))
+        _show(upstream, judgement.source.unique_id, _facts(judgement), judgement.next_step)
     for spot in verdict.blind:
         _show(upstream, spot.node, [spot.reason], _mending(upstream, spot))
     for judgement in verdict.warnings:
-        _show(upstream, judgement.source.unique_id, _facts(judgement), next_steps(judgement.state))
+        _show(upstream, judgement.source.unique_id, _facts(judgement), judgement.next_step)
     if not verdict.lets_through:
         click.echo(f"\n{_whom_to_ask(upstream)}")
 

@@ -11,10 +11,8 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, State
+from ledgermind_obs.freshness import STATES, FreshnessReport, SourceFreshness, State
 from ledgermind_obs.lineage.blind_spots import Blindness, BlindSpot
-
-_AGED = frozenset({State.PASS, State.WARN, State.ERROR})
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +32,11 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     blocks: bool
     limit: str = ""
     limit_seconds: float | None = None
+
+    @property
+    def next_step(self) -> str:
+        """What to do about the source in this state."""
+        return STATES[self.state].next_step
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +105,7 @@ def _judge(source: SourceFreshness, policy: Policy, elapsed: float) -> Judgement
 
 def _state_at(source: SourceFreshness, age: float | None) -> State:
     """Return dbt's verdict at this age; a source may have grown stale since it was measured."""
-    if source.state not in _AGED:
+    if not STATES[source.state].ages:
         return source.state
     if _over(age, source.error_after_seconds):
         return State.ERROR
@@ -131,22 +134,6 @@ def _limit(
 
 def _over(age: float | None, limit: float | None) -> bool:
     return age is not None and limit is not None and age > limit
-
-
-def next_steps(state: State) -> str:
-    """Return what to do about a source in this state."""
-    return _NEXT_STEPS[state]
-
-
-_NEXT_STEPS = {
-    State.PASS: "nothing",
-    State.WARN: "see whether the job that loads it still runs",
-    State.ERROR: "see whether the job that loads it ran, and what it logged",
-    State.EMPTY: "see who truncated the table, or whether its filter leaves any row",
-    State.FUTURE: "see which writer's clock, or time zone, is ahead of the database's",
-    State.QUERY_ERROR: "see whether the table, its column and the permission are still there",
-    State.MISSING: "run dbt source freshness by hand and read its log",
-}
 
 
 def freshness_at(report: FreshnessReport, now: datetime) -> dict[str, tuple[str, float | None]]:

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from ledgermind_obs.freshness import State
+from ledgermind_obs.freshness import STATES, State
 from ledgermind_obs.lineage.graph import Lineage
 from ledgermind_obs.lineage.upstream import Upstream
 
 UNKNOWN = "unknown"
-WORST_FIRST = (
-    *(State.QUERY_ERROR, State.MISSING, State.EMPTY, State.ERROR, State.FUTURE),
-    *(UNKNOWN, State.WARN, State.PASS),
-)
+# What is unknown is worse than a warning, and better than what is known to be wrong.
+_BEST_FIRST: list[str] = [*STATES]
+_BEST_FIRST.insert(State.WARN.rank + 1, UNKNOWN)
+WORST_FIRST = tuple(reversed(_BEST_FIRST))
 
 
 class GraphNode(msgspec.Struct, frozen=True):

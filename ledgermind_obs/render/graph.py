@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from ledgermind_obs.freshness import State
+from ledgermind_obs.freshness import STATES
 from ledgermind_obs.lineage.subgraph import UNKNOWN, Graph, GraphNode
+from ledgermind_obs.render.palette import HEX
 
-_COLOURS = {State.PASS: "#2e7d32", State.WARN: "#f9a825", UNKNOWN: "#757575"}
-
-
-_BAD = "#c62828"
+_COLOURS = {state.value: HEX[meaning.colour] for state, meaning in STATES.items()}
+_COLOURS[UNKNOWN] = HEX["grey"]
 
 
 def as_mermaid(graph: Graph) -> str:
@@ -50,7 +49,7 @@ def as_json(graph: Graph) -> str:
 
 def colour_of(state: str) -> str:
     """Return the colour of a state, as ``#rrggbb``."""
-    return _COLOURS.get(state, _BAD)
+    return _COLOURS.get(state, HEX["red"])
 
 
 def _told(node: GraphNode) -> str:

@@ -7,35 +7,23 @@ from collections.abc import Iterable
 from html import escape
 
 from ledgermind_obs.durations import format_age
-from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, State
+from ledgermind_obs.freshness import STATES, FreshnessReport, SourceFreshness, State
+from ledgermind_obs.render.palette import HEX, SIGNS
 
-# From what needs no attention to what needs it most.
-BY_SEVERITY = (
-    State.PASS,
-    State.WARN,
-    State.FUTURE,
-    State.ERROR,
-    State.EMPTY,
-    State.MISSING,
-    State.QUERY_ERROR,
-)
 UNKNOWN_AGE = "–"
 
-_SIGNS = {State.PASS: "🟢", State.WARN: "🟡"}
-_COLOURS = {State.PASS: "#2e7d32", State.WARN: "#f9a825"}
-_BAD_SIGN, _BAD_COLOUR = "🔴", "#c62828"
 _HEADINGS = ("source", "state", "age", "limits, or what went wrong")
 
 
 def by_severity(report: FreshnessReport) -> list[SourceFreshness]:
     """Return the report's sources, the worst last, and by name within a state."""
-    return sorted(report.sources, key=lambda s: (BY_SEVERITY.index(s.state), s.name))
+    return sorted(report.sources, key=lambda s: (s.state.rank, s.name))
 
 
 def summary(report: FreshnessReport) -> str:
     """Return one sentence: how many sources, of what, how long it took, how many in each state."""
     counts = Counter(source.state for source in report.sources)
-    states = ", ".join(f"{counts[state]} {state.label}" for state in BY_SEVERITY if counts[state])
+    states = ", ".join(f"{counts[state]} {state.label}" for state in STATES if counts[state])
     return f"{of_project(report)} in {report.duration_seconds:.1f} s: {states}"
 
 
@@ -95,11 +83,11 @@ def _markdown(text: str) -> str:
 
 
 def _sign(state: State) -> str:
-    return _SIGNS.get(state, _BAD_SIGN)
+    return SIGNS[STATES[state].colour]
 
 
 def _html_row(source: SourceFreshness) -> str:
-    colour = _COLOURS.get(source.state, _BAD_COLOUR)
+    colour = HEX[STATES[source.state].colour]
     cells = [
         escape(source.name),
         f"<span style='color: {colour}'>●</span> {source.state.label}",
