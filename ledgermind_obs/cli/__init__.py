@@ -22,9 +22,12 @@ YOUNG_OBJECTS = 200_000
 
 # Loaded when they are called: `obs --help` must not pay for what it does not use.
 _COMMANDS = {
-    "freshness": ("ledgermind_obs.cli.freshness", "Measure how fresh the sources are."),
-    "lineage": ("ledgermind_obs.cli.lineage", "Say which data an exposure stands on."),
-    "dashboard": ("ledgermind_obs.cli.dashboard", "Check Grafana dashboards, and import them."),
+    "freshness": (
+        "ledgermind_obs.cli.freshness",
+        "Measure how fresh the sources are; push it, gate on it.",
+    ),
+    "lineage": ("ledgermind_obs.cli.lineage", "Say which data an exposure depends on."),
+    "dashboard": ("ledgermind_obs.cli.dashboard", "Check Grafana dashboards and import them."),
     "rules": ("ledgermind_obs.cli.rules", "Check the alert rules."),
 }
 
@@ -61,7 +64,7 @@ class _Obs(click.Group):
 @click.version_option(__version__, prog_name="obs")
 @click.option("--debug", is_flag=True, envvar="OBS_DEBUG", help="Show the traceback of an error.")
 def root(debug: bool) -> None:  # noqa: ARG001 - read from the context when an error comes
-    """Bring dbt source freshness to Prometheus, and say what data ML training stands on."""
+    """Dbt source freshness in Prometheus, and a gate in front of ML training."""
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGHUP, _terminate)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from ledgermind_obs.cli.options import Command, option
+from ledgermind_obs.cli.help import Command
+from ledgermind_obs.cli.options import option
 from ledgermind_obs.cli.project_options import Workplace, workplace_options
 from ledgermind_obs.monitoring.expressions import Catalogue, Fault
 from ledgermind_obs.render.documents import to_json

@@ -13,7 +13,8 @@ import msgspec
 
 from ledgermind_obs.cli import explain, warn
 from ledgermind_obs.cli.catalogue_options import FORMATS, catalogue_options, tell
-from ledgermind_obs.cli.options import Command, Duration, in_order, option, secret
+from ledgermind_obs.cli.help import Command, in_order
+from ledgermind_obs.cli.options import Duration, option, secret
 from ledgermind_obs.errors import ConfigurationError, ObsError
 from ledgermind_obs.http.endpoint import Endpoint, Tls, bearer_auth
 from ledgermind_obs.monitoring import dashboard as dashboards

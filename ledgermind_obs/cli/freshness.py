@@ -16,6 +16,7 @@ from ledgermind_obs import metrics
 from ledgermind_obs.cli import explain as explain_failure
 from ledgermind_obs.cli import warn
 from ledgermind_obs.cli.gate_options import Above, Gate, exposure_option, gate_options
+from ledgermind_obs.cli.help import GATE, OUTPUT, in_group
 from ledgermind_obs.cli.options import (
     Duration,
     SelectCommand,
@@ -41,6 +42,27 @@ if TYPE_CHECKING:  # a push decides nothing, and does not pay for a gate
 FORMATS = click.Choice(["table", "json"])
 REPORTS = click.Choice(["text", "markdown", "html", "json"])
 
+PUSH_EXAMPLES = """
+# see the metrics, send nothing
+obs freshness push --dry-run
+# from cron, every 15 minutes
+*/15 * * * *  obs freshness push --project-dir /app/warehouse --target prod
+# one source; the others keep their series
+obs freshness push --select source:app.orders
+"""
+CHECK_EXAMPLES = """
+# in front of a training job
+obs freshness check --exposure ml_training_pipeline && train
+# no source may be older than five days
+obs freshness check --max-age 5d
+# without access to the warehouse: check what was last pushed
+obs freshness check --exposure ml_training_pipeline --prometheus http://prometheus:9090
+"""
+REPORT_EXAMPLES = """
+obs freshness report | mail -s "dbt freshness" team@example.com
+obs freshness report --format markdown >> "$GITHUB_STEP_SUMMARY"
+"""
+
 _FAIL_ON = {
     "warn": frozenset(State) - {State.PASS},
     "error": frozenset(State) - {State.PASS, State.WARN},
@@ -53,13 +75,28 @@ def freshness() -> None:
     """Measure how fresh the sources are."""
 
 
-@freshness.command(cls=SelectCommand)
+_push_output_options = in_group(
+    OUTPUT,
+    option("--dry-run", is_flag=True, help="Print the metrics and send nothing."),
+    option(
+        "--fail-on",
+        type=click.Choice(list(_FAIL_ON)),
+        help="Exit 1 if any source is in this state or worse.  [default: never]",
+    ),
+    option(
+        "--format",
+        "output",
+        type=FORMATS,
+        help="Output format.  [default: table on a terminal, else nothing]",
+    ),
+)
+
+
+@freshness.command(cls=SelectCommand, examples=PUSH_EXAMPLES)
 @dbt_options
 @sink_options
 @exposure_option
-@option("--dry-run", is_flag=True, help="Print the metrics on stdout and send nothing.")
-@option("--fail-on", type=click.Choice(list(_FAIL_ON)), help="Exit 1 if a source is that bad.")
-@option("--format", "output", type=FORMATS, help="What to print.  [default: table on a terminal]")
+@_push_output_options
 @lock_timeout_option("0s")
 def push(
     dbt: Dbt,
@@ -73,10 +110,10 @@ def push(
     output: str | None,
     lock_timeout: float,
 ) -> None:
-    """Measure with dbt, then push to the Pushgateway.
+    """Measure the sources, then push their freshness to the Pushgateway.
 
-    Whatever could not be measured keeps its last known time. Exit code 0 means delivered; stale
-    data is what alerts are for.
+    A source that could not be measured keeps its last known time. Exit code 0 means that the
+    metrics are delivered, whatever they say: stale data is what alerts are for.
     """
     with locked(dbt.project.private_target_path, lock_timeout):
         with _failure_is_told(sink, dry_run=dry_run):
@@ -93,23 +130,37 @@ def push(
         sys.exit(1)
 
 
-@freshness.command(cls=SelectCommand)
+_policy_options = in_group(
+    GATE,
+    option("--max-age", type=Duration(), help="Block older sources, whatever dbt's limits say."),
+    option(
+        "--fail-on",
+        type=click.Choice(["warn", "error"]),
+        default="error",
+        help="The least of dbt's verdicts that blocks.",
+    ),
+    option("--allow-error", is_flag=True, help="Allow sources past error_after."),
+    option("--allow-empty", is_flag=True, help="Allow sources without a row."),
+    option("--allow-future", is_flag=True, help="Allow sources whose newest row is ahead."),
+    option("--allow-query-error", is_flag=True, help="Allow sources whose query failed."),
+    option("--allow-missing", is_flag=True, help="Allow sources that dbt did not look at."),
+)
+_check_output_options = in_group(
+    OUTPUT,
+    option(
+        "--explain",
+        is_flag=True,
+        help="Name the look-ups that scan a whole table, and the index that would help.",
+    ),
+    option("--format", "output", type=FORMATS, default="table", help="Output format."),
+)
+
+
+@freshness.command(cls=SelectCommand, examples=CHECK_EXAMPLES)
 @dbt_options
 @gate_options
-@option("--max-age", type=Duration(), help="Block what is older, whatever dbt's limits say.")
-@option(
-    "--fail-on",
-    type=click.Choice(["warn", "error"]),
-    default="error",
-    help="The first of dbt's verdicts that blocks.",
-)
-@option("--allow-error", is_flag=True, help="Let a source through that is past error_after.")
-@option("--allow-empty", is_flag=True, help="Let a source through that has no row.")
-@option("--allow-future", is_flag=True, help="Let a source through whose newest row is ahead.")
-@option("--allow-query-error", is_flag=True, help="Let a source through whose query failed.")
-@option("--allow-missing", is_flag=True, help="Let a source through that dbt did not look at.")
-@option("--explain", is_flag=True, help="Say which look-up scans its table, and which index helps.")
-@option("--format", "output", type=FORMATS, default="table", help="What to print.")
+@_policy_options
+@_check_output_options
 @lock_timeout_option("1m")
 def check(
     dbt: Dbt,
@@ -124,9 +175,10 @@ def check(
     lock_timeout: float,
     **allow: bool,
 ) -> None:
-    """Measure with dbt, then decide whether ML training may run.
+    """Measure the sources, then decide whether ML training may run.
 
-    Exit code 0 lets it run, 1 stops it. What cannot be measured stops it too.
+    Exit code 0 lets it run; every other one stops it. A source that cannot be measured stops it
+    too.
     """
     from ledgermind_obs.cli.verdict import tell_exposure_verdict, tell_verdict
     from ledgermind_obs.gate.judge import judge
@@ -159,10 +211,13 @@ def check(
         sys.exit(1)
 
 
-@freshness.command(cls=SelectCommand)
+@freshness.command(cls=SelectCommand, examples=REPORT_EXAMPLES)
 @dbt_options
 @exposure_option
-@option("--format", "output", type=REPORTS, default="text", help="What to write.")
+@in_group(
+    OUTPUT,
+    option("--format", "output", type=REPORTS, default="text", help="Output format."),
+)
 @lock_timeout_option("1m")
 def report(
     dbt: Dbt,
@@ -173,7 +228,7 @@ def report(
     output: str,
     lock_timeout: float,
 ) -> None:
-    """Measure with dbt, then write a report: for a mail, a chat, a program.
+    """Measure the sources, then write a report for a mail, a chat or a program.
 
     Exit code 0 means that there is a report, whatever it says.
     """

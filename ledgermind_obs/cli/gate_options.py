@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from ledgermind_obs.cli.help import GATE, SELECTION, Command, in_group
 from ledgermind_obs.cli.manifest_options import ManifestChoice, manifest_options
-from ledgermind_obs.cli.options import Command, Duration, Label, in_order, option, secret
+from ledgermind_obs.cli.options import Duration, Label, option, secret
 
 if TYPE_CHECKING:  # a push without an exposure pays for neither
     from ledgermind_obs.http.endpoint import Endpoint
@@ -38,59 +39,60 @@ class Gate(Above, frozen=True):
     push_max_age: float
 
 
-_OPTIONS = in_order(
-    option("--exposure", metavar="NAME", help="Judge only the sources above this exposure."),
+_OPTIONS = in_group(
+    GATE,
+    option("--exposure", metavar="NAME", help="Check only what is upstream of this exposure."),
     option(
         "--artifact",
         type=_FILE,
-        help="Judge this sources.json, or dbt v2's freshness.json, instead of measuring.",
+        help="Check this sources.json, or dbt v2's freshness.json, instead of measuring.",
     ),
     option(
         "--artifact-max-age",
         type=Duration(),
         default="1h",
-        help="How old the artifact may be.",
+        help="Maximum age of the artifact.",
     ),
     option(
         "--prometheus",
         env="OBS_GATE_PROMETHEUS",
         metavar="URL",
-        help="Judge what was last pushed, as this Prometheus holds it, instead of measuring.",
+        help="Check what was last pushed, as this Prometheus has it, instead of measuring.",
     ),
     option(
         "--prometheus-label",
         type=Label(),
         multiple=True,
-        help="One more label of the pushed series, beside project and target.",
+        help="Another label of the pushed series, in addition to project and target.",
     ),
     option(
         "--prometheus-token-file",
         type=_FILE,
-        help="Holds a bearer token; or set OBS_PROMETHEUS_TOKEN.",
+        help="File that holds a bearer token; or set OBS_PROMETHEUS_TOKEN.",
     ),
     option(
         "--push-max-age",
         type=Duration(),
         default="45m",
-        help="How long ago the push, and each source's last look, may be.",
+        help="Maximum age of the last push and of each source's last check.",
     ),
     option(
         "--allow-no-freshness",
         multiple=True,
         metavar="PATTERN",
-        help="Let sources above the exposure through that have no freshness.",
+        help="Allow sources that have no freshness.",
     ),
     option(
         "--allow-seed",
         multiple=True,
         metavar="PATTERN",
-        help="Let seeds above the exposure through.",
+        help="Allow seeds upstream of the exposure.",
     ),
     option(
         "--allow-unseen",
         multiple=True,
         metavar="PATTERN",
-        help="Let nodes through whose own sources dbt does not know.",
+        help="Allow nodes whose own sources dbt cannot see.",
     ),
 )
 
@@ -132,10 +134,15 @@ def gate_options(command: Command) -> Command:
     return manifest_options(_OPTIONS(wrapper))
 
 
+_measured_exposure = option(
+    "--exposure", metavar="NAME", help="Measure only the sources upstream of this exposure."
+)
+
+
 def exposure_option(command: Command) -> Command:
     """Give a command that measures ``--exposure`` without the options of a decision."""
 
-    @option("--exposure", metavar="NAME", help="Measure only the sources above this exposure.")
+    @in_group(SELECTION, _measured_exposure)
     @functools.wraps(command)
     def wrapper(exposure: str | None, choice: ManifestChoice, **others: Any) -> Any:
         _check_usage(exposure, None, None, others)

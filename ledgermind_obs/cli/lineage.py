@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ledgermind_obs.cli import warn
+from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.cli.options import option
 from ledgermind_obs.cli.project_options import Workplace, workplace_options
 from ledgermind_obs.dbt.manifest import read_lineage_manifest
@@ -53,21 +54,44 @@ class IgnoreEntry(click.ParamType):  # type: ignore[type-arg]
         return Ignore(code, pattern or "*")
 
 
+CHECK_EXAMPLES = """
+obs lineage check
+# annotations on a pull request
+obs lineage check ml_training_pipeline --format github
+# a source that is known to have no freshness
+obs lineage check --ignore L203:app.currencies
+"""
+GRAPH_EXAMPLES = """
+obs lineage graph ml_training_pipeline --freshness
+obs lineage graph ml_training_pipeline --format mermaid
+"""
+SEARCH_EXAMPLES = """
+obs lineage search --tag ml
+obs lineage search --name orders
+"""
+IMPACT_EXAMPLES = """
+# what a stale source reaches
+obs lineage impact app.orders
+# what a pull request reaches; DIR holds the manifest.json of the main branch
+obs lineage impact --state DIR --format markdown
+"""
+
+
 @click.group()
 def lineage() -> None:
-    """Say which data an exposure stands on, and whether that can be relied upon."""
+    """Say which data an exposure depends on, and whether that can be relied on."""
 
 
-@lineage.command("check")
+@lineage.command("check", cls=HelpfulCommand, examples=CHECK_EXAMPLES)
 @click.argument("exposures", nargs=-1)
-@option("--tag", multiple=True, help="Check the exposures with this tag.")
+@option("--tag", multiple=True, help="Check only exposures with this tag.")
 @option(
     "--fail-on",
     type=click.Choice(["error", "warning"]),
     default="error",
-    help="The least severity that makes the exit code 1.",
+    help="The least severity that gives exit code 1.",
 )
-@option("--ignore", type=IgnoreEntry(), multiple=True, help="Leave this finding out.")
+@option("--ignore", type=IgnoreEntry(), multiple=True, help="Leave out these findings.")
 @option("--rules", type=_PLACE, help="Alert rules.  [default: prometheus/rules, if there]")
 @option(
     "--dashboards", type=_PLACE, help="Dashboards.  [default: ops/grafana/dashboards, if there]"
@@ -78,7 +102,7 @@ def lineage() -> None:
     "output",
     type=click.Choice(["table", "json", "github", "sarif", "junit"]),
     default="table",
-    help="What to print.",
+    help="Output format.",
 )
 @workplace_options
 def check_command(
@@ -92,9 +116,9 @@ def check_command(
     output: str,
     place: Workplace,
 ) -> None:
-    """Say what is wrong with the lineage above exposures: all of them, or those that are named.
+    """Say what is wrong with the lineage upstream of exposures: of all, or of those named.
 
-    Exit code 1 where something is.
+    Exit code 1 means that something is.
     """
     from ledgermind_obs.render.findings import FORMATS, worst
 
@@ -161,18 +185,18 @@ def _shown(path: Path) -> str:
     return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(path)
 
 
-@lineage.command("graph")
+@lineage.command("graph", cls=HelpfulCommand, examples=GRAPH_EXAMPLES)
 @click.argument("exposure")
-@option("--freshness", is_flag=True, help="Colour by the state that the last run found.")
+@option("--freshness", is_flag=True, help="Show the state that the last run found.")
 @option("--artifact", type=_FILE, help="The last run.  [default: the project's sources.json]")
-@option("--depth", type=click.IntRange(min=1), help="How many steps from the exposure.")
-@option("--only-sources", is_flag=True, help="Leave out what lies between.")
+@option("--depth", type=click.IntRange(min=1), help="Maximum distance from the exposure.")
+@option("--only-sources", is_flag=True, help="Show the exposure and its sources only.")
 @option(
     "--format",
     "output",
     type=click.Choice(["tree", "mermaid", "dot", "json"]),
     default="tree",
-    help="What to print.",
+    help="Output format.",
 )
 @workplace_options
 def graph_command(
@@ -184,7 +208,7 @@ def graph_command(
     output: str,
     place: Workplace,
 ) -> None:
-    """Draw what is above an exposure."""
+    """Draw what is upstream of an exposure."""
     from ledgermind_obs.gate.evidence import last_report
     from ledgermind_obs.gate.judge import freshness_at
     from ledgermind_obs.lineage import subgraph
@@ -210,21 +234,23 @@ def graph_command(
     click.echo(formats[output](drawn))
 
 
-@lineage.command("search")
-@option("--tag", multiple=True, help="Nodes with this tag; several: with all of them.")
-@option("--name", multiple=True, help="Nodes with this text in their name.")
+@lineage.command("search", cls=HelpfulCommand, examples=SEARCH_EXAMPLES)
+@option("--tag", multiple=True, help="Nodes with this tag; repeat it for nodes with all of them.")
+@option(
+    "--name", multiple=True, help="Nodes with this text in their name; repeat it for all of them."
+)
 @option(
     "--format",
     "output",
     type=click.Choice(["table", "json"]),
     default="table",
-    help="What to print.",
+    help="Output format.",
 )
 @workplace_options
 def search_command(
     tag: tuple[str, ...], name: tuple[str, ...], output: str, place: Workplace
 ) -> None:
-    """List the nodes with a tag or a name; exit code 1 where there is none."""
+    """List the nodes with a tag or a name; exit code 1 means that there are none."""
     if not tag and not name:
         raise click.UsageError("say what to look for: --tag or --name")
     lineage = place.lineage
@@ -243,20 +269,20 @@ def search_command(
         sys.exit(1)
 
 
-@lineage.command("impact")
+@lineage.command("impact", cls=HelpfulCommand, examples=IMPACT_EXAMPLES)
 @click.argument("nodes", nargs=-1)
 @option("--state", type=_DIRECTORY, help="Compare with the manifest.json in this directory.")
 @option(
     "--fail-on",
     type=click.Choice(["critical", "unknown", "high", "low"]),
-    help="The least severity that makes the exit code 1.  [default: none]",
+    help="The least severity that gives exit code 1.  [default: never]",
 )
 @option(
     "--format",
     "output",
     type=click.Choice(["table", "json", "markdown"]),
     default="table",
-    help="What to print.",
+    help="Output format.",
 )
 @workplace_options
 def impact_command(
@@ -266,7 +292,7 @@ def impact_command(
     output: str,
     place: Workplace,
 ) -> None:
-    """Say what nodes reach, or what every change since --state reaches."""
+    """Say what is downstream of nodes, or of every change since --state."""
     from ledgermind_obs.lineage.impact import Severity, impact_of
     from ledgermind_obs.render import impact as impacts
 

@@ -12,7 +12,8 @@ import click
 import msgspec
 
 from ledgermind_obs.cli import warn
-from ledgermind_obs.cli.options import Command, option
+from ledgermind_obs.cli.help import PROJECT, Command, in_group
+from ledgermind_obs.cli.options import option
 from ledgermind_obs.dbt.manifest import LineageManifest, read_lineage_manifest
 from ledgermind_obs.dbt.manifest_file import ManifestFile, newest_manifest, open_manifest
 from ledgermind_obs.errors import ConfigurationError
@@ -51,8 +52,11 @@ def current_manifest(
 def manifest_options(command: Command) -> Command:
     """Give a command ``--manifest`` and ``--no-parse``, made into ``choice``."""
 
-    @option("--manifest", type=_FILE, help="Use this manifest.json.  [default: the project's]")
-    @option("--no-parse", is_flag=True, help="Never run dbt parse, however old the manifest is.")
+    @in_group(
+        PROJECT,
+        option("--manifest", type=_FILE, help="Use this manifest.json.  [default: the project's]"),
+        option("--no-parse", is_flag=True, help="Never run dbt parse, however old the manifest."),
+    )
     @functools.wraps(command)
     def wrapper(manifest: Path | None, no_parse: bool, **others: Any) -> Any:
         return command(choice=ManifestChoice(manifest, no_parse), **others)

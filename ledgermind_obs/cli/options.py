@@ -7,19 +7,27 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ledgermind_obs.cli.help import (
+    DESTINATION,
+    ENGINE,
+    PROJECT,
+    SELECTION,
+    Command,
+    Decorator,
+    HelpfulCommand,
+    in_group,
+    in_order,
+)
 from ledgermind_obs.dbt.project import Dbt, Project, open_project
 from ledgermind_obs.durations import parse_age
 from ledgermind_obs.engines.settings import Postgres
 from ledgermind_obs.errors import ConfigurationError
-
-Command = Callable[..., Any]
-Decorator = Callable[[Command], Command]
 
 _MULTIPLE = frozenset({"--select", "-s", "--exclude"})
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -60,7 +68,7 @@ class Label(click.ParamType):  # type: ignore[type-arg]
         return name, text
 
 
-class SelectCommand(click.Command):
+class SelectCommand(HelpfulCommand):
     """A command whose ``--select`` and ``--exclude`` take several values, as dbt's do."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -87,17 +95,13 @@ def option(*names: str, env: str | None = None, **settings: Any) -> Decorator:
     return click.option(*names, envvar=variable, show_envvar=True, **settings)
 
 
-def in_order(*decorators: Decorator) -> Decorator:
-    """Return the decorators as one; the help text lists them in this order."""
-    return lambda command: functools.reduce(lambda f, add: add(f), reversed(decorators), command)
-
-
-project_options = in_order(
+project_options = in_group(
+    PROJECT,
     option(
         "--project-dir",
         env="DBT_PROJECT_DIR",
         type=_DIRECTORY,
-        help="The dbt project.  [default: this directory, else ./warehouse]",
+        help="The dbt project.  [default: the current directory, else ./warehouse]",
     ),
     option(
         "--profiles-dir",
@@ -105,41 +109,53 @@ project_options = in_order(
         type=_DIRECTORY,
         help="Where profiles.yml is.  [default: the project, else ~/.dbt]",
     ),
-    option("--profile", env="DBT_PROFILE", help="The profile to use."),
+    option("--profile", env="DBT_PROFILE", help="The profile in profiles.yml."),
     option("--target", "-t", env="DBT_TARGET", help="The target of the profile."),
-    option("--vars", "project_vars", help="Variables of the project, as a YAML mapping."),
+    option(
+        "--vars",
+        "project_vars",
+        help="dbt variables, as a YAML mapping. Every user of this machine can read them.",
+    ),
     option(
         "--target-path",
         env="DBT_TARGET_PATH",
         type=_DIRECTORY,
-        help="dbt's files go below it, in obs/.  [default: target in the project]",
+        help="dbt's target directory; obs writes below it.  [default: the project's target/]",
     ),
-    option("--dbt", "executable", env="OBS_DBT", help="The dbt to run.  [default: dbt on PATH]"),
-    option("--timeout", type=Duration(), default="10m", help="When to end a run that hangs."),
+    option(
+        "--dbt", "executable", env="OBS_DBT", help="The dbt executable.  [default: dbt on PATH]"
+    ),
+    option(
+        "--timeout", type=Duration(), default="10m", help="Time limit of a dbt or database run."
+    ),
 )
-_dbt_options = in_order(
-    project_options,
+_selection_options = in_group(
+    SELECTION,
     option("--select", "-s", multiple=True, help="Only these sources, in dbt's syntax."),
     option("--exclude", multiple=True, help="Without these sources, in dbt's syntax."),
-    option("--threads", type=click.IntRange(min=1), help="How many queries run at once."),
+)
+_engine_options = in_group(
+    ENGINE,
     option(
         "--engine",
         type=click.Choice(["dbt", "postgres"]),
         default="dbt",
-        help="Run dbt, or ask PostgreSQL directly what dbt would (docs/engines.md).",
+        help="Run dbt, or ask PostgreSQL what dbt would ask.",
     ),
+    option("--threads", type=click.IntRange(min=1), help="Number of queries at once."),
     option(
         "--query-timeout",
         type=Duration(),
         default="1m",
-        help="How long PostgreSQL may take for one source.  [--engine postgres]",
+        help="Time limit per source, with --engine postgres.",
     ),
     option(
         "--allow-stale-manifest",
         is_flag=True,
-        help="Ask by a manifest older than the project's files.  [--engine postgres]",
+        help="Accept a manifest that is older than the project's files, with --engine postgres.",
     ),
 )
+_dbt_options = in_order(_selection_options, _engine_options, project_options)
 
 
 def dbt_options(command: Command) -> Command:
@@ -187,39 +203,41 @@ def dbt_options(command: Command) -> Command:
 
 def lock_timeout_option(default: str) -> Decorator:
     """Return ``--lock-timeout`` with the command's own default."""
-    return option(
+    lock_timeout = option(
         "--lock-timeout",
         type=Duration(),
         default=default,
-        help="How long to wait for another obs run on this project.",
+        help="Time to wait for another obs run on this project and target.",
     )
+    return in_group(PROJECT, lock_timeout)
 
 
-_sink_options = in_order(
+_sink_options = in_group(
+    DESTINATION,
     option(
         "--pushgateway",
         env="PUSHGATEWAY_URL",
         default="http://localhost:9091",
         metavar="URL",
-        help="The Pushgateway.",
+        help="Address of the Pushgateway.",
     ),
-    option("--job", default="dbt-freshness", help="The job of the grouping key."),
+    option("--job", default="dbt-freshness", help="The grouping key's job."),
     option(
         "--grouping-key",
         type=Label(),
         multiple=True,
-        help="One more label of the grouping key, beside job, project and target.",
+        help="Another label of the grouping key, in addition to job, project and target.",
     ),
-    option("--pushgateway-username", help="For basic authentication."),
+    option("--pushgateway-username", help="User name for basic authentication."),
     option(
         "--pushgateway-password-file",
         type=_FILE,
-        help="Holds the password; or set OBS_PUSHGATEWAY_PASSWORD.",
+        help="File that holds the password; or set OBS_PUSHGATEWAY_PASSWORD.",
     ),
     option(
         "--pushgateway-token-file",
         type=_FILE,
-        help="Holds a bearer token; or set OBS_PUSHGATEWAY_TOKEN.",
+        help="File that holds a bearer token; or set OBS_PUSHGATEWAY_TOKEN.",
     ),
     option("--pushgateway-ca-file", type=_FILE, help="A private CA, in PEM format."),
     option("--pushgateway-cert-file", type=_FILE, help="A client certificate, in PEM format."),
@@ -228,12 +246,12 @@ _sink_options = in_order(
         "--push-timeout",
         type=Duration(),
         default="30s",
-        help="How long a push may take with all its retries.",
+        help="Time limit of a push, retries included.",
     ),
     option(
         "--textfile",
         type=_FILE,
-        help="Write a file for node_exporter instead of pushing.",
+        help="Write a file for node_exporter's textfile collector instead of pushing.",
     ),
 )
 

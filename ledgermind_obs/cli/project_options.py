@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from ledgermind_obs.cli.help import Command
 from ledgermind_obs.cli.manifest_options import ManifestChoice, current_manifest, manifest_options
-from ledgermind_obs.cli.options import Command, lock_timeout_option, project_options
+from ledgermind_obs.cli.options import lock_timeout_option, project_options
 from ledgermind_obs.dbt.manifest import LineageManifest
 from ledgermind_obs.dbt.manifest_file import ManifestFile
 from ledgermind_obs.dbt.project import PROJECT_FILE, Dbt, find_project_dir

@@ -1,0 +1,41 @@
+"""What ``--help`` shows."""
+
+import pytest
+
+from docs import make
+from ledgermind_obs.cli.help import HelpfulCommand
+
+CONTEXTS = {
+    context.command_path: context
+    for context in make.commands()
+    if isinstance(context.command, HelpfulCommand)
+}
+
+
+@pytest.mark.parametrize("path", CONTEXTS)
+def test_a_command_ends_its_help_with_examples_of_itself(path: str) -> None:
+    _, _, examples = CONTEXTS[path].get_help().partition("\nExamples:\n")
+    assert path in examples
+
+
+@pytest.mark.parametrize("path", CONTEXTS)
+def test_a_help_fits_80_columns_but_for_the_lines_to_copy(path: str) -> None:
+    told, _, _ = CONTEXTS[path].get_help().partition("\nExamples:\n")
+    assert not [line for line in told.splitlines() if len(line) > 80]
+
+
+@pytest.mark.parametrize("path", CONTEXTS)
+def test_every_option_is_in_the_help_once(path: str) -> None:
+    command = CONTEXTS[path].command
+    told = CONTEXTS[path].get_help().split()
+    for param in command.params:
+        for name in (n for n in param.opts if n.startswith("--")):
+            assert told.count(name) >= 1, name
+
+
+def test_the_options_of_a_push_are_in_groups() -> None:
+    lines = CONTEXTS["obs freshness push"].get_help().splitlines()
+    titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert titles == [
+        *("Selection:", "Measuring:", "Project:", "Destination:", "Output:", "Examples:")
+    ]
