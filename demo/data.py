@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection, cursor
 
 Command = Callable[..., Any]
+
+HERE = Path(__file__).parent
 
 MARK = "Demo data; python -m demo.data replaces it."
 """The comment on a table of this loader, which replaces no other table."""
@@ -49,7 +52,7 @@ class Demo:
     seed: int = 1
 
     def parameters(self) -> dict[str, Any]:
-        """Return what the SQL below refers to; the oldest row precedes every newest one."""
+        """Return what the SQL files refer to; the oldest row precedes every newest one."""
         newest = self.now - self.transactions_age
         oldest_age = max(self.transactions_age, self.labels_age, self.features_age)
         return {
@@ -117,357 +120,14 @@ MERCHANTS = (
     Merchant("Branch Cheque Deposit", "Uncategorized", "6011", "deposit", 20, 800),
 )
 
-TABLES = """
-create table if not exists transactions (
-    id integer primary key,
-    user_id integer,
-    tenant_id integer,
-    date date not null,
-    merchant varchar(256),
-    merchant_canonical varchar(256),
-    description text,
-    amount double precision not null,
-    category varchar(128),
-    raw_category varchar(128),
-    account varchar(128),
-    month char(7) not null,
-    pending boolean not null default false,
-    is_demo boolean not null default false,
-    source varchar(32),
-    created_at timestamptz not null default now(),
-    updated_at timestamptz not null default now(),
-    deleted_at timestamptz,
-    unique (date, amount, description)
-);
-create table if not exists transaction_labels (
-    txn_id integer primary key,
-    label text not null,
-    source text not null,
-    created_at timestamp not null default now(),
-    updated_at timestamp not null default now()
-);
-create table if not exists ml_features (
-    txn_id integer primary key,
-    ts_month date not null,
-    amount numeric,
-    abs_amount numeric,
-    merchant text,
-    mcc text,
-    channel text,
-    hour_of_day smallint,
-    dow smallint,
-    is_weekend boolean,
-    is_subscription boolean,
-    norm_desc text,
-    tokens text[],
-    created_at timestamp not null default now()
-);
-create table if not exists suggestion_events (
-    id uuid primary key,
-    txn_id integer not null,
-    model_id varchar,
-    features_hash varchar,
-    candidates jsonb not null,
-    mode varchar not null,
-    created_at timestamp not null default now()
-);
-create table if not exists suggestion_feedback (
-    id uuid primary key,
-    event_id uuid,
-    txn_id integer not null,
-    action varchar not null,
-    label varchar(128) not null,
-    confidence double precision,
-    reason text,
-    user_id varchar,
-    created_at timestamptz not null default now()
-);
-create table if not exists model_registry (
-    id integer primary key,
-    model_id varchar not null unique,
-    phase varchar not null,
-    created_at timestamptz not null default now(),
-    notes text,
-    commit_sha varchar,
-    artifact_uri varchar
-);
-create table if not exists ml_training_runs (
-    run_id text primary key,
-    started_at timestamptz,
-    finished_at timestamptz,
-    label_count integer,
-    feature_count integer,
-    class_count integer,
-    val_f1_macro double precision,
-    val_accuracy double precision,
-    model_uri text,
-    notes text
-)
-"""
-
-# Checked once after loading, which takes a third of the time of a check for each row.
-UNLINK = """
-alter table transaction_labels drop constraint if exists transaction_labels_txn_id_fkey;
-alter table suggestion_events drop constraint if exists suggestion_events_txn_id_fkey
-"""
-LINK = """
-alter table transaction_labels add foreign key (txn_id) references transactions (id);
-alter table suggestion_events add foreign key (txn_id) references transactions (id)
-"""
-
-# draw() is a number in [0, 1) that depends on the seed, a purpose and an id alone; pick() takes the
-# element of an array that such a number falls on; merchant_of() prefers the first merchants.
-HELPERS = """
-create or replace function pg_temp.draw(purpose text, id integer) returns double precision
-language sql immutable as $$
-    select (hashint4extended(id, hashtextextended(purpose, %(seed)s)) & 4294967295)
-        / 4294967296::double precision
-$$;
-create or replace function pg_temp.pick(choices text[], number double precision) returns text
-language sql immutable as $$
-    select choices[1 + floor(number * cardinality(choices))::integer]
-$$;
-create or replace function pg_temp.merchant_of(id integer) returns integer
-language sql immutable as $$
-    select floor(%(merchants)s * pg_temp.draw('merchant', id) ^ 2)::integer
-$$;
-create temporary table demo_merchant (
-    n integer primary key,
-    name text,
-    label text,
-    mcc text,
-    channel text,
-    low double precision,
-    high double precision,
-    is_subscription boolean
-) on commit drop
-"""
-
-TRANSACTIONS = """
-insert into transactions
-select
-    id,
-    1 + user_n,
-    1 + mod(user_n, 3),
-    created_at::date,
-    case
-        when draw_merchant < 0.01 then null
-        else upper(name) || ' #' || 1 + floor(20 * pg_temp.draw('shop', id))
-    end,
-    case when draw_merchant >= 0.05 then name end,
-    upper(name) || ' REF ' || lpad(id::text, 8, '0'),
-    case
-        when pg_temp.draw('zero', id) < 0.002 then 0
-        else round((high - (high - low) * pg_temp.draw('amount', id) ^ 2)::numeric, 2)
-    end,
-    case when pg_temp.draw('category', id) < 0.6 then label end,
-    'MCC ' || mcc,
-    pg_temp.pick('{checking,savings,card}', pg_temp.draw('account', id)),
-    to_char(created_at, 'YYYY-MM'),
-    created_at > %(now)s - interval '48 hours' and pg_temp.draw('pending', id) < 0.5,
-    false,
-    pg_temp.pick('{csv,bank_sync,manual}', pg_temp.draw('import', id)),
-    created_at,
-    created_at,
-    case when pg_temp.draw('deleted', id) < 0.005 then created_at + interval '90 minutes' end
-from (
-    select
-        id,
-        floor(20 * pg_temp.draw('user', id))::integer as user_n,
-        pg_temp.draw('no merchant', id) as draw_merchant,
-        %(newest_transaction)s - make_interval(
-            secs => %(span)s / (%(count)s - 1)
-            * (%(count)s - id + case when id < %(count)s then pg_temp.draw('time', id) else 0 end)
-        ) as created_at
-    from generate_series(1, %(count)s) as id
-) as drawn
-inner join demo_merchant on n = pg_temp.merchant_of(id)
-"""
-
-# The newest label is observed in the month of its transaction, however long the ages are: one that
-# was pending over the turn of the month was booked on the day it was labelled.
-NEWEST_LABELLED = """
-update transactions
-set date = %(newest_label)s::date, month = to_char(%(newest_label)s, 'YYYY-MM')
-where id = (select max(id) from transactions where created_at <= %(newest_label)s)
-returning id
-"""
-
-LABELS = """
-insert into transaction_labels
-select
-    id,
-    case
-        when pg_temp.draw('other label', id) < 0.9 then usual_label
-        else pg_temp.pick(%(taxonomy)s, pg_temp.draw('label', id))
-    end,
-    pg_temp.pick(
-        array[
-            'human', 'human', 'rule', 'import',
-            'seed_rules_' || to_char(date_trunc('quarter', labelled_at), 'YYYYMMDD')
-        ],
-        pg_temp.draw('label source', id)
-    ),
-    case when pg_temp.draw('corrected', id) < 0.1 then created_at else labelled_at end,
-    labelled_at
-from (
-    select
-        transactions.id,
-        transactions.date,
-        transactions.created_at,
-        demo_merchant.label as usual_label,
-        case
-            when transactions.id = %(newest_labelled)s then %(newest_label)s
-            else created_at + make_interval(hours => 240) * pg_temp.draw('delay', id) ^ 6
-        end as labelled_at
-    from transactions
-    inner join demo_merchant on n = pg_temp.merchant_of(id)
-) as drawn
-where
-    id = %(newest_labelled)s
-    or (
-        pg_temp.draw('labelled', id) < 0.7
-        and labelled_at < least(%(newest_label)s, date_trunc('month', date) + interval '1 month')
-    )
-"""
-
-FEATURES = """
-insert into ml_features
-select
-    id,
-    date_trunc('month', date),
-    amount::numeric,
-    abs(amount::numeric),
-    lower(coalesce(merchant_canonical, merchant)),
-    mcc,
-    channel,
-    extract(hour from created_at),
-    extract(isodow from date) - 1,
-    extract(isodow from date) >= 6,
-    is_subscription,
-    lower(name),
-    string_to_array(lower(name), ' '),
-    case
-        when id = (select max(id) from transactions where created_at <= %(newest_feature)s)
-            then %(newest_feature)s
-        else least(
-            %(newest_feature)s,
-            created_at + make_interval(mins => 360) * pg_temp.draw('feature', id)
-        )
-    end
-from transactions
-inner join demo_merchant on n = pg_temp.merchant_of(id)
-where created_at <= %(newest_feature)s
-"""
-
-MODELS = """
-insert into model_registry
-select
-    n,
-    'lgbm@' || sha,
-    phase,
-    %(now)s - make_interval(hours => 24 * days),
-    'macro F1 ' || f1,
-    sha,
-    'models/lgbm/' || sha
-from (
-    select *, left(md5(%(seed)s || ' model ' || n), 12) as sha
-    from (values (1, 'live', 120, 0.78), (2, 'canary10', 40, 0.8), (3, 'shadow', 5, 0.81))
-        as model (n, phase, days, f1)
-) as models
-"""
-
-EVENTS = """
-insert into suggestion_events
-select
-    md5(%(seed)s || ' event ' || txn_id)::uuid,
-    txn_id,
-    coalesce(model_id, 'heuristic@v1'),
-    case when model_id is not null then md5(%(seed)s || ' features ' || txn_id) end,
-    jsonb_build_array(
-        jsonb_build_object('label', first, 'confidence', sure, 'reasons', '["merchant"]'::jsonb),
-        jsonb_build_object('label', second, 'confidence', 0.95 - sure, 'reasons', '[]'::jsonb)
-    ),
-    case
-        when model_id is null then 'heuristic'
-        when pg_temp.draw('mode', txn_id) < 0.3 then 'auto'
-        else 'model'
-    end,
-    suggested_at
-from (
-    select
-        id as txn_id,
-        case
-            when pg_temp.draw('wrong', id) < 0.8 then label
-            else pg_temp.pick(%(taxonomy)s, pg_temp.draw('guess', id))
-        end as first,
-        pg_temp.pick(%(taxonomy)s, pg_temp.draw('second', id)) as second,
-        round(0.5 + 0.44 * pg_temp.draw('confidence', id)::numeric, 2) as sure,
-        least(%(now)s, created_at + make_interval(mins => 60) * pg_temp.draw('wait', id))
-            as suggested_at
-    from transactions
-    inner join demo_merchant on n = pg_temp.merchant_of(id)
-    where pg_temp.draw('suggested', id) < 0.05
-) as drawn
-left join model_registry
-    on phase = case when pg_temp.draw('canary', txn_id) < 0.1 then 'canary10' else 'live' end
-    and created_at <= suggested_at
-"""
-
-FEEDBACK = """
-insert into suggestion_feedback
-select
-    md5(%(seed)s || ' feedback ' || txn_id || ' ' || nth)::uuid,
-    case when pg_temp.draw('no event', txn_id) >= 0.02 then id end,
-    txn_id,
-    action,
-    candidates #>> '{0,label}',
-    (candidates #>> '{0,confidence}')::double precision,
-    case when action = 'reject' then 'not what I bought' end,
-    'user-' || 1 + floor(20 * pg_temp.draw('user', txn_id)),
-    answered_at
-from (
-    select
-        events.*,
-        nth,
-        case
-            when pg_temp.draw('action ' || nth, txn_id)
-                < case when label is distinct from candidates #>> '{0,label}' then 0.6 else 0.1 end
-                then 'reject'
-            else 'accept'
-        end as action,
-        events.created_at + make_interval(hours => 336 * nth) * pg_temp.draw('answer', txn_id) ^ 4
-            as answered_at
-    from suggestion_events as events
-    left join transaction_labels using (txn_id)
-    cross join generate_series(1, 2) as nth
-) as drawn
-where
-    answered_at <= %(now)s
-    and pg_temp.draw('answered ' || nth, txn_id) < case nth when 1 then 0.6 else 0.05 end
-"""
-
-RUNS = """
-insert into ml_training_runs
-select
-    'train-' || to_char(started_at, 'YYYYMMDD'),
-    started_at,
-    started_at + interval '37 minutes',
-    (select count(*) from transaction_labels where updated_at < started_at),
-    13,
-    cardinality(%(taxonomy)s),
-    0.81 - 0.004 * weeks,
-    0.86 - 0.003 * weeks,
-    'models/lgbm/' || left(md5(%(seed)s || ' run ' || weeks), 12),
-    'weekly'
-from generate_series(1, 12) as weeks
-cross join lateral (select %(now)s - make_interval(hours => 168 * weeks) as started_at) as run
-"""
-
 NAMES = (
     *("transactions", "transaction_labels", "ml_features", "suggestion_events"),
     *("suggestion_feedback", "model_registry", "ml_training_runs"),
 )
+
+
+def _sql(name: str) -> str:
+    return (HERE / "sql" / f"{name}.sql").read_text()
 
 
 def load(session: connection, demo: Demo, *, drop: bool = False) -> dict[str, int]:
@@ -489,8 +149,8 @@ def _make_tables(cursor: cursor, drop: bool) -> None:
     if drop:
         cursor.execute(f"drop table if exists {', '.join(NAMES)} cascade")
     _check_all_are_ours(cursor)
-    cursor.execute(TABLES)
-    cursor.execute(UNLINK)
+    cursor.execute(_sql("tables"))
+    cursor.execute(_sql("unlink"))
     for name in NAMES:
         cursor.execute(f"comment on table {name} is %s", [MARK])
     cursor.execute(f"truncate {', '.join(NAMES)}")
@@ -514,16 +174,16 @@ def _check_all_are_ours(cursor: cursor) -> None:
 
 
 def _fill(cursor: cursor, parameters: dict[str, Any]) -> None:
-    cursor.execute(HELPERS, parameters)
+    cursor.execute(_sql("helpers"), parameters)
     merchants = [(n, *astuple(merchant)) for n, merchant in enumerate(MERCHANTS)]
     execute_values(cursor, "insert into demo_merchant values %s", merchants)
     cursor.execute("analyze demo_merchant")
-    cursor.execute(TRANSACTIONS, parameters)
-    cursor.execute(NEWEST_LABELLED, parameters)
+    cursor.execute(_sql("transactions"), parameters)
+    cursor.execute(_sql("newest_labelled"), parameters)
     (newest_labelled,) = cursor.fetchone() or (None,)
-    for statement in (LABELS, FEATURES, MODELS, EVENTS, FEEDBACK, RUNS):
-        cursor.execute(statement, {**parameters, "newest_labelled": newest_labelled})
-    cursor.execute(LINK)
+    for name in ("labels", "features", "models", "events", "feedback", "runs"):
+        cursor.execute(_sql(name), {**parameters, "newest_labelled": newest_labelled})
+    cursor.execute(_sql("link"))
 
 
 def _count(cursor: cursor, name: str) -> int:
