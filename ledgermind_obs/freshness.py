@@ -141,6 +141,14 @@ class SourceFreshness(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.source}.{self.table}"
 
     @property
+    def is_timed(self) -> bool:
+        """Whether the run learnt the newest row's time, or that there is no row.
+
+        A verdict can come without a time: dbt may have said ``warn`` and then failed over it.
+        """
+        return STATES[self.state].measured and self.checked_at is not None
+
+    @property
     def age_seconds(self) -> float | None:
         """Age in seconds when it was looked at; negative in the future; None where unknown."""
         if self.loaded_at is None or self.checked_at is None:
@@ -184,5 +192,5 @@ class FreshnessReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def unmeasured(self) -> list[SourceFreshness]:
-        """The sources of which this run learnt nothing."""
-        return self.in_state(UNMEASURED)
+        """The sources of which this run learnt no time: what was known of them is kept."""
+        return [source for source in self.sources if not source.is_timed]

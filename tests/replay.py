@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 DATA = Path(__file__).parent / "data"
 NEWEST = DATA / "dbt-1.11" / "whole"
 
-# Stands in for dbt: leaves what was recorded where --target-path points, says what dbt said, and
-# ends as dbt ended.
-_SCRIPT = """#!/bin/sh
+# Stands in for dbt: leaves what was recorded where --target-path points, as of now and of the
+# target that is asked for, says what dbt said, and ends as dbt ended.
+_SCRIPT = r"""#!/bin/sh
 here=$(dirname "$0")
 while [ $# -gt 0 ]; do
-  if [ "$1" = --target-path ]; then target=$2; fi
+  if [ "$1" = --target-path ]; then path=$2; fi
+  if [ "$1" = --target ]; then target=$2; fi
   shift
 done
-mkdir -p "$target"
+mkdir -p "$path"
+now=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 for artifact in sources.json manifest.json; do
-  if [ -f "$here/$artifact" ]; then cp "$here/$artifact" "$target/"; fi
+  if [ -f "$here/$artifact" ]; then sed "s/@NOW@/$now/g" "$here/$artifact" >"$path/$artifact"; fi
 done
-cat "$here/events.jsonl"
+sed "s/\"target_name\": \"production\"/\"target_name\": \"$target\"/" "$here/events.jsonl"
 exit "$(cat "$here/exit_code")"
 """
 
@@ -30,12 +34,15 @@ def recorded(directory: Path, scenario: Path) -> Path:
     """Write a project and an executable that replays ``scenario``; return the executable."""
     for file in scenario.iterdir():
         shutil.copy(file, directory)
+    artifact = directory / "sources.json"
+    if artifact.is_file():
+        artifact.write_text(json.dumps(_of_now(json.loads(artifact.read_bytes()))))
     return _write_project(directory)
 
 
 def multiplied(directory: Path, sources: int) -> Path:
     """Write a project and an executable that answers for ``sources`` sources; return the latter."""
-    artifact = json.loads((NEWEST / "sources.json").read_bytes())
+    artifact = _of_now(json.loads((NEWEST / "sources.json").read_bytes()))
     manifest = json.loads((NEWEST / "manifest.json").read_bytes())
     template = next(r for r in artifact["results"] if r["unique_id"] == "source.lab.lab.fresh")
     declared = manifest["sources"][template["unique_id"]]
@@ -51,6 +58,18 @@ def multiplied(directory: Path, sources: int) -> Path:
     (directory / "events.jsonl").write_text("\n".join(_events(template["unique_id"], ids)))
     (directory / "exit_code").write_text("0")
     return _write_project(directory)
+
+
+def _of_now(artifact: dict[str, Any]) -> dict[str, Any]:
+    """Return the artifact with ages as they were, in a run that takes place when it is replayed."""
+    passed = datetime.now(UTC) - datetime.fromisoformat(artifact["metadata"]["generated_at"])
+    artifact["metadata"]["generated_at"] = "@NOW@"
+    for entry in artifact["results"]:
+        loaded_at = datetime.fromisoformat(entry["max_loaded_at"])
+        entry["snapshotted_at"] = "@NOW@"
+        if loaded_at.year > 1:
+            entry["max_loaded_at"] = (loaded_at + passed).isoformat()
+    return artifact
 
 
 def _events(recorded_id: str, ids: list[str]) -> list[str]:

@@ -2,7 +2,8 @@
 
 dbt writes one event a line with ``--log-format json``; a dbt that dies early writes plain text.
 Only the events named here are read, and of them only the fields declared here, so that a dbt which
-adds, drops or retypes others changes nothing.
+adds, drops or retypes others changes nothing. What is kept is bounded, however much dbt says, and
+values that a database quotes from its rows are left out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from collections import deque
 import msgspec
 
 TAIL_LINES = 20
+# More than a project has, and longer than a message is.
+MOST_NODES = 100_000
+MOST_CHARACTERS = 2_000
+_MOST_READ = 64_000
 
 _LOUD = frozenset({"warn", "error"})
 
@@ -26,10 +31,26 @@ _CONNECTION = re.compile(
 )
 
 
+# A complaint about a value, by PostgreSQL or another database: what it quotes may be a row's.
+_OF_A_VALUE = re.compile(
+    r"invalid (?:input|date|time|number|digit|byte|json|uuid|hexadecimal)|"
+    r"invalid value (?:[\"']|for (?:parameter|type))|malformed|out of range|not recognized|"
+    r"incorrect \w+ value|bad \w+ value|\bcast\b|conversion|"
+    r"(?:could not|cannot|can't|unable to|failed to) (?:convert|parse)",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"(?<!\w)([\"'])(?:.*\1|.*$)", re.DOTALL)
+# PostgreSQL's further sections: a hint is about the statement, the others may quote a row bare.
+_SECTION = re.compile(r"(DETAIL|CONTEXT|QUERY|STATEMENT|WHERE|HINT): ")
+# dbt shows the whole row that it could not take.
+_ODD_RESULT = re.compile(r"(Got an invalid result from \S+ macro):.*", re.DOTALL)
+
+
 class NodeInfo(msgspec.Struct, frozen=True):
-    """The part of an event that says which node it speaks of."""
+    """The part of an event that says which node it speaks of, and how that stands."""
 
     unique_id: str = ""
+    node_status: str | None = None
 
 
 class EventData(msgspec.Struct, frozen=True):
@@ -79,15 +100,21 @@ _data_decoder = msgspec.json.Decoder(EventData)
 
 
 class RunLog(msgspec.Struct):
-    """What one dbt run said, gathered while it ran."""
+    """What one dbt run said, gathered while it ran.
+
+    ``warned`` are the sources that dbt called ``warn`` before its flags made an error of that;
+    ``other_invocation_id`` is there if the lines are of more than one run.
+    """
 
     invocation_id: str = ""
+    other_invocation_id: str = ""
     dbt_version: str = ""
     target: str = ""
     total: int = 0
     started: set[str] = msgspec.field(default_factory=set)
     finished: set[str] = msgspec.field(default_factory=set)
     errors: dict[str, str] = msgspec.field(default_factory=dict)
+    warned: set[str] = msgspec.field(default_factory=set)
     unmatched: list[str] = msgspec.field(default_factory=list)
     fatal: str = ""
     tail: deque[str] = msgspec.field(default_factory=lambda: deque(maxlen=TAIL_LINES))
@@ -97,9 +124,9 @@ class RunLog(msgspec.Struct):
         try:
             info, data = _split(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._keep(line.decode("utf-8", "replace"))
+            self._keep(line[:MOST_CHARACTERS].decode("utf-8", "replace"))
             return None
-        self.invocation_id = self.invocation_id or info.invocation_id
+        self._invocation(info.invocation_id)
         if data is None:
             if info.level in _LOUD:
                 self._keep(info.msg)
@@ -108,33 +135,50 @@ class RunLog(msgspec.Struct):
         _HANDLERS[info.name](self, event)
         return event
 
+    def _invocation(self, found: str) -> None:
+        self.invocation_id = self.invocation_id or found
+        if found and found != self.invocation_id:
+            self.other_invocation_id = found
+
     def _keep(self, text: str) -> None:
-        lines = _COLOUR.sub("", text).strip().splitlines()
+        lines = _COLOUR.sub("", text[:MOST_CHARACTERS]).strip().splitlines()
         if lines:
-            self.tail.append(lines[0])
+            self.tail.append(without_values(lines[0]))
 
     def _version(self, event: Event) -> None:
-        self.dbt_version = event.data.version.lstrip("=")
+        self.dbt_version = event.data.version.lstrip("=")[:MOST_CHARACTERS]
 
     def _concurrency(self, event: Event) -> None:
-        self.target = event.data.target_name
+        self.target = event.data.target_name[:MOST_CHARACTERS]
 
     def _start(self, event: Event) -> None:
-        self.started.add(event.unique_id)
+        _note(self.started, event.unique_id)
         self.total = max(self.total, event.data.total)
 
     def _finish(self, event: Event) -> None:
-        self.finished.add(event.unique_id)
+        _note(self.finished, event.unique_id)
 
     def _error(self, event: Event) -> None:
-        if event.unique_id:
+        if event.unique_id and len(self.errors) < MOST_NODES:
             self.errors.setdefault(event.unique_id, database_message(event.info.msg))
 
+    def _exception(self, event: Event) -> None:
+        """Note a verdict of ``warn`` that dbt could not tell because it raised it as an error."""
+        node = event.data.node_info
+        if node and node.node_status == "warn" and "WARN freshness of" in event.data.exc:
+            _note(self.warned, node.unique_id)
+
     def _unmatched(self, event: Event) -> None:
-        self.unmatched.append(event.data.spec_raw or event.info.msg)
+        if len(self.unmatched) < MOST_NODES:
+            self.unmatched.append((event.data.spec_raw or event.info.msg)[:MOST_CHARACTERS])
 
     def _fatal(self, event: Event) -> None:
         self.fatal = _one_line(event.data.exc or event.info.msg)
+
+
+def _note(nodes: set[str], unique_id: str) -> None:
+    if unique_id and len(nodes) < MOST_NODES:
+        nodes.add(unique_id)
 
 
 _HANDLERS = {
@@ -143,6 +187,7 @@ _HANDLERS = {
     "LogStartLine": RunLog._start,
     "LogFreshnessResult": RunLog._finish,
     "RunResultError": RunLog._error,
+    "GenericExceptionOnRun": RunLog._exception,
     "NoNodesForSelectionCriteria": RunLog._unmatched,
     "MainEncounteredError": RunLog._fatal,
 }
@@ -157,15 +202,38 @@ def _split(line: bytes) -> tuple[EventInfo, EventData | None]:
 
 
 def database_message(text: str) -> str:
-    """Return the database's own words in dbt's error text, on one line.
+    """Return the database's own words in dbt's error text, or its driver's, on one line.
 
-    dbt's heading, the position in the statement and the caret below it are left out; hints stay.
+    dbt's heading, the position in the statement and the caret below it are left out, and so are the
+    values that it quotes; hints stay.
     """
-    lines = [_COLOUR.sub("", line).strip() for line in text.splitlines()]
+    lines = [_COLOUR.sub("", line).strip() for line in text[:_MOST_READ].splitlines()]
     spoken = [line for line in lines if line and not _POSITION.match(line)]
     if len(spoken) > 1 and _ERROR_HEADER.match(spoken[0]):
         spoken = spoken[1:]
-    return " ".join(spoken)
+    return _shortened(without_values("\n".join(spoken)))
+
+
+def without_values(text: str) -> str:
+    """Return a message, on one line, without the values that it may quote from a row.
+
+    Of a complaint about a value, all that is in quotes is shown as ``"…"``; of any other, the names
+    stay. PostgreSQL's further sections are left out, but for a hint about the statement.
+    """
+    main, *sections = _sections(_ODD_RESULT.sub(r"\1 (the row is not shown)", text))
+    if _OF_A_VALUE.search(main):
+        return _QUOTED.sub('"…"', main)
+    return " ".join([main, *(section for section in sections if section.startswith("HINT"))])
+
+
+def _sections(text: str) -> list[str]:
+    """Return the message, then its further sections, each on one line."""
+    sections: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if _SECTION.match(line.strip()):
+            sections.append([])
+        sections[-1].append(line.strip())
+    return [" ".join(section) for section in sections]
 
 
 def is_connection_failure(message: str) -> bool:
@@ -174,4 +242,9 @@ def is_connection_failure(message: str) -> bool:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(_COLOUR.sub("", text).split())
+    plain = _COLOUR.sub("", text[:_MOST_READ])
+    return _shortened(" ".join(without_values(plain).split()))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…"

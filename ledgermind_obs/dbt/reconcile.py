@@ -8,15 +8,57 @@ manifest of the same run says which sources there should be, the log says why on
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 
-from ledgermind_obs.dbt.artifacts import Artifact, Result, _aware, generated_at
+from ledgermind_obs.dbt.artifacts import Artifact, Result, check_written, moment
 from ledgermind_obs.dbt.log import RunLog, database_message
 from ledgermind_obs.dbt.manifest import Freshness, Manifest, Source
+from ledgermind_obs.durations import format_age
 from ledgermind_obs.errors import ArtifactError, NothingSelectedError
-from ledgermind_obs.freshness import FUTURE_TOLERANCE, FreshnessReport, SourceFreshness, State
+from ledgermind_obs.freshness import (
+    FUTURE_TOLERANCE,
+    FreshnessReport,
+    SourceFreshness,
+    SourceKey,
+    State,
+)
+
+# How long a run may have taken that does not say so: dbt v2 writes 0.
+UNKNOWN_ELAPSED = timedelta(hours=1)
+
+
+class Span(NamedTuple):
+    """From when to when a run can have looked at a source."""
+
+    earliest: datetime
+    latest: datetime
+
+    def objection(self, checked_at: datetime) -> str:
+        """Return why a look at that time is not believed, or an empty string."""
+        early, late = self.earliest - checked_at, checked_at - self.latest
+        if late > FUTURE_TOLERANCE:
+            return f"its answer is dated {_told(late)} after the run: {_CLOCKS}"
+        if early > FUTURE_TOLERANCE:
+            return f"its answer is dated {_told(early)} before the run: {_CLOCKS}"
+        return ""
+
+
+_VERDICTS = {str(state): state for state in (State.PASS, State.WARN, State.ERROR)}
+# Times may be written with less precision than dbt compared them with.
+_ROUNDING_SECONDS = 1.0
+_CLOCKS = "check the clocks of the database and of this host, and the database's time zone"
+_WARN_RAISED = (
+    "dbt calls it warn, but wrote no time: its flags warn_error and"
+    " require_all_warnings_handled_by_warn_error made an error of it;"
+    " add LogFreshnessResult to warn in warn_error_options"
+)
+
+
+def _told(time: timedelta) -> str:
+    return format_age(time.total_seconds())
 
 
 def check_same_run(artifact: Artifact, manifest: Manifest, log: RunLog) -> None:
@@ -25,10 +67,31 @@ def check_same_run(artifact: Artifact, manifest: Manifest, log: RunLog) -> None:
         "sources.json": artifact.metadata.invocation_id,
         "manifest.json": manifest.metadata.invocation_id,
         "the log": log.invocation_id,
+        "the log, further on": log.other_invocation_id,
     }
     if len({run for run in runs.values() if run}) > 1:
         told = ", ".join(f"{name} {run}" for name, run in runs.items() if run)
-        raise ArtifactError(f"dbt's files are not of one run: {told}")
+        raise ArtifactError(
+            f"dbt's files come from different runs: {told}",
+            "see what else writes to the directory, and whether --dbt starts dbt more than once",
+        )
+
+
+def check_as_asked(
+    manifest: Manifest, log: RunLog, project: str, target: str, *, whole: bool
+) -> None:
+    """Raise ArtifactError unless dbt worked on this project and target, and said on what.
+
+    A selection is known from dbt's log alone; without it, a source that failed would not be missed.
+    """
+    step = "see what --dbt starts: obs needs dbt's own output and options"
+    measured = manifest.metadata.project_name
+    if measured and measured != project:
+        raise ArtifactError(f"dbt worked on project {measured}, not on {project}", step)
+    if log.target and log.target != target:
+        raise ArtifactError(f"dbt worked on target {log.target}, not on {target}", step)
+    if not whole and not log.invocation_id:
+        raise ArtifactError("dbt's log does not say which sources it selected", step)
 
 
 def build_report(
@@ -52,6 +115,10 @@ def build_report(
     expected = _expected(results, manifest, log, whole=whole)
     if not expected:
         raise _nothing_to_measure(manifest, log)
+    span = Span(started_at, started_at + timedelta(seconds=duration_seconds))
+    entries = [
+        _entry(manifest.sources[uid], results.get(uid), log, span) for uid in sorted(expected)
+    ]
     return FreshnessReport(
         started_at=started_at,
         duration_seconds=duration_seconds,
@@ -60,7 +127,7 @@ def build_report(
         project=manifest.metadata.project_name or "",
         target=log.target or target,
         whole=whole,
-        sources=tuple(_entry(uid, results.get(uid), manifest, log) for uid in sorted(expected)),
+        sources=_one_of_each(entries),
         unmatched=tuple(log.unmatched),
     )
 
@@ -72,37 +139,61 @@ def report_of_artifact(
     *,
     target: str,
     name: str = "sources.json",
+    now: datetime | None = None,
 ) -> FreshnessReport:
-    """Return what an earlier run of dbt says of the ``wanted`` sources.
+    """Return what an earlier run of dbt says of the ``wanted`` sources; ``now`` is the present.
 
-    Raises ArtifactError where the artifact does not say when it was written, or holds no source of
-    the manifest's project.
+    Raises ArtifactError if the artifact does not say when it was written, or says that it will be,
+    or if it holds no source of the manifest's project.
     """
+    written_at = check_written(artifact, name, now or datetime.now(UTC))
     results = {result.unique_id: result for result in artifact.results}
     if not results.keys() & manifest.sources.keys():
         raise ArtifactError(
             f"{name} has not one source of project {manifest.metadata.project_name}",
             "it is of another project, or of a run over nothing: run dbt source freshness",
         )
-    elapsed = timedelta(seconds=artifact.elapsed_time or 0.0)
+    span = Span(written_at - (artifact.elapsed or UNKNOWN_ELAPSED), written_at)
     absent = f"it is not in {name}"
     return FreshnessReport(
-        started_at=generated_at(artifact.metadata, name) - elapsed,
-        duration_seconds=elapsed.total_seconds(),
+        started_at=written_at - artifact.elapsed,
+        duration_seconds=artifact.elapsed.total_seconds(),
         engine="dbt",
         engine_version=artifact.metadata.dbt_version,
         project=manifest.metadata.project_name or "",
         target=target,
         whole=False,
-        sources=tuple(_reported(uid, results.get(uid), manifest, absent) for uid in sorted(wanted)),
+        sources=_one_of_each(
+            _reported(manifest.sources[uid], results.get(uid), span, absent)
+            for uid in sorted(wanted)
+        ),
     )
 
 
-def _reported(uid: str, result: Result | None, manifest: Manifest, absent: str) -> SourceFreshness:
+def _reported(source: Source, result: Result | None, span: Span, absent: str) -> SourceFreshness:
+    """Return what an earlier run says of a source, with the limits that the source has today."""
     if result is None:
-        return entry_for(manifest.sources[uid], State.MISSING, message=absent)
-    by_todays_limits = msgspec.structs.replace(result, criteria=None)
-    return _entry(uid, by_todays_limits, manifest, RunLog())
+        return entry_for(source, State.MISSING, message=absent)
+    limits = source.freshness or Freshness()
+    return msgspec.structs.replace(
+        _entry(source, result, RunLog(), span),
+        warn_after_seconds=limits.warn_after_seconds,
+        error_after_seconds=limits.error_after_seconds,
+    )
+
+
+def _one_of_each(entries: Iterable[SourceFreshness]) -> tuple[SourceFreshness, ...]:
+    """Return the entries; raises ArtifactError if two of them would be one series."""
+    found: dict[SourceKey, SourceFreshness] = {}
+    for entry in entries:
+        other = found.setdefault(entry.key, entry)
+        if other is not entry:
+            raise ArtifactError(
+                f"{other.unique_id} and {entry.unique_id} have one package, source and table name:"
+                " their series would be one",
+                "rename one of them, and run dbt again",
+            )
+    return tuple(found.values())
 
 
 def narrowed(report: FreshnessReport, manifest: Manifest, wanted: Iterable[str]) -> FreshnessReport:
@@ -125,10 +216,15 @@ def _expected(
     """
     expected = set(results) | log.started
     if unknown := expected - manifest.sources.keys():
-        raise ArtifactError(f"sources.json has {min(unknown)}, which manifest.json does not know")
+        place = "sources.json" if min(unknown) in results else "dbt's log"
+        raise ArtifactError(
+            f"{place} has {min(unknown)}, which manifest.json does not have",
+            "see whether --dbt starts another dbt than the one that wrote manifest.json",
+        )
     if log.total > len(expected):
         raise ArtifactError(
-            f"dbt selected {log.total} sources and accounts for {len(expected)} of them"
+            f"dbt selected {log.total} sources and accounts for {len(expected)} of them",
+            "see whether something between obs and dbt (--dbt) changes dbt's output",
         )
     return expected | set(manifest.with_freshness()) if whole else expected
 
@@ -150,18 +246,23 @@ def _nothing_to_measure(manifest: Manifest, log: RunLog) -> NothingSelectedError
     )
 
 
-def _entry(uid: str, result: Result | None, manifest: Manifest, log: RunLog) -> SourceFreshness:
-    source = manifest.sources[uid]
+def _entry(source: Source, result: Result | None, log: RunLog, span: Span) -> SourceFreshness:
     if result is None:
         return _unmeasured(source, log)
     if result.status.lower() == "runtime error":
-        return entry_for(source, State.QUERY_ERROR, message=_failure(result, uid, log))
-    return _measured(source, result)
+        return _failed(source, _failure(result, source.unique_id, log))
+    return _measured(source, result, span)
+
+
+def _failed(source: Source, message: str) -> SourceFreshness:
+    return entry_for(source, State.QUERY_ERROR, message=message)
 
 
 def _unmeasured(source: Source, log: RunLog) -> SourceFreshness:
+    if source.unique_id in log.warned:
+        return entry_for(source, State.WARN, message=_WARN_RAISED)
     if message := log.errors.get(source.unique_id):
-        return entry_for(source, State.QUERY_ERROR, message=message)
+        return _failed(source, message)
     if source.unique_id in log.started:
         return entry_for(source, State.MISSING, message="dbt started on it and gave no result")
     return entry_for(
@@ -173,30 +274,57 @@ def _failure(result: Result, uid: str, log: RunLog) -> str:
     return log.errors.get(uid) or database_message(result.error or "dbt gave no reason")
 
 
-def _measured(source: Source, result: Result) -> SourceFreshness:
-    loaded_at, checked_at = _aware(result.max_loaded_at), _aware(result.snapshotted_at)
-    if checked_at is None:
-        return entry_for(source, State.QUERY_ERROR, message="dbt does not say when it looked")
-    state = _state(result.status, loaded_at, checked_at)
-    if state is State.QUERY_ERROR:
-        message = f"dbt gave it a status that is not known here: {result.status!r}"
-        return entry_for(source, state, message=message)
+def _measured(source: Source, result: Result, span: Span) -> SourceFreshness:
+    """Return what the entry says, or why it cannot be believed: that costs this source only."""
+    try:
+        checked_at = moment(result.snapshotted_at)
+    except ValueError as error:
+        return _failed(source, f"dbt does not say when it looked: it wrote {error}")
+    if objection := span.objection(checked_at):
+        return _failed(source, objection)
+    if _has_no_row(result):
+        return entry_for(source, State.EMPTY, criteria=result.criteria, checked_at=checked_at)
+    try:
+        loaded_at = moment(result.max_loaded_at)
+    except ValueError as error:
+        return _failed(source, f"the newest row's time cannot be read: dbt wrote {error}")
+    return _aged(source, result, loaded_at, checked_at)
+
+
+def _has_no_row(result: Result) -> bool:
+    """Return whether dbt says so, by a time of its own or by none and the verdict to match.
+
+    dbt's word for it is the first of January of the year 1; in some zones that is before all time.
+    """
+    value = result.max_loaded_at
+    if value is None:
+        return result.status.lower() == "error"
+    return str(value).startswith("0001-01-01")
+
+
+def _aged(
+    source: Source, result: Result, loaded_at: datetime, checked_at: datetime
+) -> SourceFreshness:
+    state = _VERDICTS.get(result.status.lower())
+    if state is None:
+        return _failed(source, f"dbt gave it a status that is not known here: {result.status!r}")
+    if loaded_at - checked_at > FUTURE_TOLERANCE:
+        state = State.FUTURE
+    elif worse := _worse(state, result.criteria or Freshness(), checked_at - loaded_at):
+        return _failed(source, f"dbt calls it {state}; by its own times and limits it is {worse}")
     return entry_for(
-        source,
-        state,
-        criteria=result.criteria,
-        loaded_at=None if state is State.EMPTY else loaded_at,
-        checked_at=checked_at,
+        source, state, criteria=result.criteria, loaded_at=loaded_at, checked_at=checked_at
     )
 
 
-def _state(status: str, loaded_at: datetime | None, checked_at: datetime) -> State:
-    if loaded_at is None or loaded_at.year == 1:
-        return State.EMPTY
-    if loaded_at - checked_at > FUTURE_TOLERANCE:
-        return State.FUTURE
-    verdicts = {str(state): state for state in (State.PASS, State.WARN, State.ERROR)}
-    return verdicts.get(status.lower(), State.QUERY_ERROR)
+def _worse(state: State, limits: Freshness, age: timedelta) -> State | None:
+    """Return the verdict that the entry's own times and limits ask for, if dbt's is better."""
+    seconds = age.total_seconds() - _ROUNDING_SECONDS
+    if limits.error_after_seconds is not None and seconds > limits.error_after_seconds:
+        return None if state is State.ERROR else State.ERROR
+    if limits.warn_after_seconds is not None and seconds > limits.warn_after_seconds:
+        return State.WARN if state is State.PASS else None
+    return None
 
 
 def entry_for(

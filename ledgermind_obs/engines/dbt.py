@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from ledgermind_obs.dbt.artifacts import read_artifact
+from ledgermind_obs.dbt.artifacts import check_of_run, read_artifact
 from ledgermind_obs.dbt.log import Event
 from ledgermind_obs.dbt.manifest import read_manifest
 from ledgermind_obs.dbt.project import Dbt
-from ledgermind_obs.dbt.reconcile import build_report
+from ledgermind_obs.dbt.reconcile import build_report, check_as_asked
 from ledgermind_obs.freshness import FreshnessReport
 
 
@@ -29,12 +29,16 @@ def measure_by_dbt(
 
     started_at, clock = datetime.now(UTC), time.monotonic()
     run = source_freshness(dbt, select, exclude, on_event, meanwhile)
+    duration, whole = time.monotonic() - clock, not (select or exclude)
+    artifact, manifest = read_artifact(run.sources), read_manifest(run.manifest)
+    check_of_run(artifact, started_at, started_at + timedelta(seconds=duration))
+    check_as_asked(manifest, run.log, dbt.project.name, dbt.project.target, whole=whole)
     return build_report(
-        read_artifact(run.sources),
-        read_manifest(run.manifest),
+        artifact,
+        manifest,
         run.log,
-        whole=not (select or exclude),
+        whole=whole,
         target=dbt.project.target,
         started_at=started_at,
-        duration_seconds=time.monotonic() - clock,
+        duration_seconds=duration,
     )

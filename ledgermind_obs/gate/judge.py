@@ -91,7 +91,7 @@ def _judge(source: SourceFreshness, policy: Policy, elapsed: float) -> Judgement
     """Judge one source; ages grow by the seconds since the run began, never by two clocks' gap."""
     age = None if source.age_seconds is None else source.age_seconds + elapsed
     state = _state_at(source, age)
-    too_old = _over(age, policy.max_age_seconds)
+    too_old = _over(age, policy.max_age_seconds) or _unknown_where_limited(state, age, policy)
     limit, seconds = _limit(source, state, policy, too_old=too_old)
     return Judgement(
         source=source,
@@ -101,6 +101,11 @@ def _judge(source: SourceFreshness, policy: Policy, elapsed: float) -> Judgement
         limit=limit,
         limit_seconds=seconds,
     )
+
+
+def _unknown_where_limited(state: State, age: float | None, policy: Policy) -> bool:
+    """Return whether an age limit is asked for, and a verdict came without an age."""
+    return age is None and STATES[state].ages and policy.max_age_seconds is not None
 
 
 def _state_at(source: SourceFreshness, age: float | None) -> State:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from ledgermind_obs.dbt.artifacts import read_artifact
+from ledgermind_obs.dbt.artifacts import generated_at, read_artifact
 from ledgermind_obs.dbt.log import RunLog
 from ledgermind_obs.dbt.manifest import read_manifest
 from ledgermind_obs.dbt.reconcile import build_report
@@ -13,7 +13,7 @@ from ledgermind_obs.freshness import FreshnessReport
 
 DATA = Path(__file__).parents[1] / "data"
 VERSIONS = ("1.8", "1.9", "1.10", "1.11")
-STARTED_AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+RUN = timedelta(minutes=1)
 
 
 def scenario(version: str, name: str) -> Path:
@@ -27,6 +27,12 @@ def log_of(folder: Path) -> RunLog:
     return log
 
 
+def ended_at(folder: Path) -> datetime:
+    """Return when a recorded run wrote its result."""
+    artifact = read_artifact((folder / "sources.json").read_bytes())
+    return generated_at(artifact.metadata, "sources.json")
+
+
 def report_of(folder: Path, *, whole: bool = True, sources: bytes | None = None) -> FreshnessReport:
     content = (folder / "sources.json").read_bytes() if sources is None else sources
     return build_report(
@@ -35,6 +41,6 @@ def report_of(folder: Path, *, whole: bool = True, sources: bytes | None = None)
         log_of(folder),
         whole=whole,
         target="dev",
-        started_at=STARTED_AT,
-        duration_seconds=4.0,
+        started_at=ended_at(folder) - RUN,
+        duration_seconds=RUN.total_seconds(),
     )

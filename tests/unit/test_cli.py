@@ -307,10 +307,7 @@ def test_the_gate_opens_on_fresh_sources_and_counts_them(obs: Obs, fresh: Path) 
     result = obs("freshness", "check")
 
     assert result.exit_code == 0
-    assert (
-        result.stdout
-        == "ML training may run: 3 sources of lab (target production), 0 with a warning\n"
-    )
+    assert result.stdout == "ML training may run: 3 sources of lab (target dev), 0 with a warning\n"
 
 
 def test_the_gate_names_what_blocks_with_age_limit_and_next_step(obs: Obs, mixed: Path) -> None:

@@ -54,6 +54,7 @@ with (place / "asked").open("a") as asked:
     asked.write(json.dumps(sys.argv[1:]) + "\\n")
 shutil.copy(place / "prepared_manifest.json", target / "manifest.json")
 if sys.argv[1] == "source":
+    print(json.dumps({{"info": {{"name": "Found", "invocation_id": "of-this-run"}}}}))
     shutil.copy(place / "prepared_sources.json", target / "sources.json")
 """
 
