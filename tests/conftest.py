@@ -20,6 +20,8 @@ _numbers = itertools.count(1)
 def pytest_configure() -> None:
     # A run that is told to end takes its services and their data with it, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Also where the shell lets a background job ignore SIGINT, which what the tests start inherits.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -9,18 +9,26 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
+from ledgermind_obs.dbt.artifacts import MOST_BYTES
 from ledgermind_obs.dbt.log import Event, RunLog, is_connection_failure
+from ledgermind_obs.dbt.output import Output
 from ledgermind_obs.dbt.project import Dbt
+from ledgermind_obs.dbt.regular_file import read_regular
 from ledgermind_obs.durations import format_age
-from ledgermind_obs.errors import ArtifactError, DbtError
+from ledgermind_obs.errors import ArtifactError, ConfigurationError, DbtError
 
 GRACE_SECONDS = 5.0
+# How soon the end of a dbt is noticed whose pipe somebody else holds open.
+POLL_SECONDS = 0.05
+
+MOST_MANIFEST_BYTES = 1 << 30
 
 # When obs ends without a word, its end of the pipe closes, and the whole group is ended.
 _WATCHDOG = 'read -r _ || kill -s KILL -- "-$1"'
@@ -29,9 +37,9 @@ _WATCHDOG = 'read -r _ || kill -s KILL -- "-$1"'
 class FreshnessRun(msgspec.Struct):
     """What a finished ``dbt source freshness`` left behind."""
 
-    log: RunLog = msgspec.field(default_factory=RunLog)
-    sources: bytes = b""
-    manifest: bytes = b""
+    log: RunLog
+    sources: bytes
+    manifest: bytes
 
 
 def source_freshness(
@@ -48,21 +56,25 @@ def source_freshness(
     ``on_event`` is called with each event while dbt runs, ``meanwhile`` once when it has started.
     Raises DbtError where dbt gave no result.
     """
-    run = FreshnessRun()
-    artifact = dbt.project.private_target_path / "sources.json"
-    artifact.unlink(missing_ok=True)
+    log, artifact = RunLog(), dbt.project.private_target_path / "sources.json"
+    _remove(artifact)
 
     def on_line(line: bytes) -> None:
-        if event := run.log.read(line):
+        if event := log.read(line):
             on_event(event)
 
     argv = _argv(dbt, "source", "freshness", *_selection(dbt, select, exclude))
     code = _call(argv, dbt.project.directory, dbt.timeout, on_line, meanwhile)
-    if not artifact.is_file():
-        raise _no_result(dbt, code, run.log)
-    run.sources = artifact.read_bytes()
-    run.manifest = _read_manifest(artifact.with_name("manifest.json"))
-    return run
+    sources = _read(artifact, MOST_BYTES)
+    if sources is None:
+        raise _no_result(dbt, code, log)
+    manifest = _read(artifact.with_name("manifest.json"), MOST_MANIFEST_BYTES)
+    if manifest is None:
+        raise ArtifactError(
+            "dbt wrote sources.json and no manifest.json",
+            "without it nobody knows which sources there should be",
+        )
+    return FreshnessRun(log, sources, manifest)
 
 
 def parse(dbt: Dbt) -> Path:
@@ -132,94 +144,136 @@ def _call(
     """Return the exit code of a command that runs in a process group of its own.
 
     The whole group is ended at the deadline, when this process is ended, and when it is killed.
+    Once the command has ended, nobody who still holds its output is waited for.
     """
-    expired = threading.Event()
+    deadline = time.monotonic() + timeout
     with _process_group(argv, cwd) as child:
-
-        def expire() -> None:
-            expired.set()
-            _end(child)
-
-        timer = threading.Timer(timeout, expire)
-        timer.daemon = True
-        timer.start()
+        assert child.stdout is not None  # noqa: S101 - it was opened as a pipe
+        output = Output(child.stdout.fileno(), on_line)
         try:
             meanwhile()
-            assert child.stdout is not None  # noqa: S101 - it was opened as a pipe
-            for line in child.stdout:
-                on_line(line)
-            code = child.wait()
+            if _follow(child, output, deadline):
+                return child.returncode
         finally:
-            timer.cancel()
-    if expired.is_set():
-        raise DbtError(
-            f"dbt did not finish within {format_age(timeout)} and was ended",
-            "look for locks and slow queries in the database, or give a longer --timeout",
-        )
-    return code
+            _interrupt(child, output)
+    raise DbtError(
+        f"dbt did not finish within {format_age(timeout)} and was ended",
+        "look for locks and slow queries in the database, or give a longer --timeout",
+    )
+
+
+def _follow(child: subprocess.Popen[bytes], output: Output, deadline: float) -> bool:
+    """Hand over the output until the child ends; return whether it did before the deadline."""
+    while True:
+        ended = child.poll() is not None
+        left = deadline - time.monotonic()
+        if ended or left <= 0:
+            output.drain()
+            return ended
+        if output.ended:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(min(left, POLL_SECONDS))
+        else:
+            output.take(min(left, POLL_SECONDS))
 
 
 @contextmanager
 def _process_group(argv: Sequence[str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
     try:
-        child = subprocess.Popen(
-            argv,
-            cwd=cwd,
-            env=_environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with _interruptible_children():
+            child = subprocess.Popen(
+                argv,
+                cwd=cwd,
+                env=_environment(os.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
     except OSError as error:
         raise DbtError(f"cannot run {argv[0]}: {error.strerror}", "name dbt with --dbt") from error
     try:
-        with child, _watchdog(child.pid):
-            try:
-                yield child
-            finally:
-                _end(child)
+        with _watchdog(child.pid):
+            yield child
     finally:
-        child.wait()
+        _kill(child)
+
+
+@contextmanager
+def _interruptible_children() -> Iterator[None]:
+    """Let a child start with SIGINT as it is by default, also where this process ignores it.
+
+    What started ``obs`` in the background may have let it ignore SIGINT, and a child inherits that;
+    a handler is reset in a child. A dbt that cannot be interrupted leaves its queries running.
+    """
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
 def _watchdog(group: int) -> Iterator[None]:
-    watchdog = subprocess.Popen(
-        ["/bin/sh", "-c", _WATCHDOG, "obs-watchdog", str(group)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    try:
+        watchdog = subprocess.Popen(
+            ["/bin/sh", "-c", _WATCHDOG, "obs-watchdog", str(group)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise DbtError(f"cannot run /bin/sh to watch over dbt: {error.strerror}") from error
     try:
         yield
     finally:
         watchdog.communicate(b"done\n")
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the group: as Ctrl-C would, so that dbt cancels its queries, then by force."""
-    with suppress(ProcessLookupError):
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(GRACE_SECONDS)
-        os.killpg(child.pid, signal.SIGKILL)
+def _interrupt(child: subprocess.Popen[bytes], output: Output) -> None:
+    """Interrupt the group as Ctrl-C would, so that dbt cancels its queries, and give it time."""
+    if child.poll() is None:
+        _signal(child, signal.SIGINT)
+        output.on_line = lambda _: None
+        _follow(child, output, time.monotonic() + GRACE_SECONDS)
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """End what is left of the group by force; a process that even so does not end is left."""
+    _signal(child, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(GRACE_SECONDS)
+    if child.stdout:
+        child.stdout.close()
+
+
+def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, number)
 
 
 def _no_result(dbt: Dbt, code: int, log: RunLog) -> DbtError:
     """Return what dbt's end means, in its own words and with the next step."""
     if code < 0:
-        name = signal.Signals(-code).name
-        return DbtError(
-            f"dbt was ended by {name}: {_last_words(log)}", "out of memory? See the system's log"
-        )
+        ended = f"dbt was ended by {_signal_name(-code)}: {_last_words(log)}"
+        return DbtError(ended, "out of memory? See the system's log")
     if is_connection_failure(log.fatal):
         words = log.fatal.removeprefix("Database Error ")
         return DbtError(f"dbt could not reach the database: {words}", _debug_command(dbt))
     ended = f"dbt ended with exit code {code} and gave no result"
     return DbtError(f"{ended}: {log.fatal or _last_words(log)}", _debug_command(dbt))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # of the real-time signals, only the first and the last have a name
+        return f"signal {number}"
 
 
 def _last_words(log: RunLog) -> str:
@@ -233,11 +287,22 @@ def _debug_command(dbt: Dbt) -> str:
     return f"try: {shlex.join(command)}"
 
 
-def _read_manifest(path: Path) -> bytes:
+def _remove(artifact: Path) -> None:
+    """Remove the result of an earlier run; raises ConfigurationError if that cannot be done."""
     try:
-        return path.read_bytes()
+        artifact.unlink(missing_ok=True)
     except OSError as error:
-        raise ArtifactError(
-            f"dbt wrote sources.json and no manifest.json: {error.strerror}",
-            "without it nobody knows which sources there should be",
+        raise ConfigurationError(
+            f"cannot remove {artifact}, an earlier result: {error.strerror}",
+            "remove it yourself, or choose a directory for dbt's files with --target-path",
         ) from error
+
+
+def _read(path: Path, most_bytes: int) -> bytes | None:
+    """Return what dbt wrote, None if it is not there; raises ArtifactError if it cannot be read."""
+    try:
+        return read_regular(path, most_bytes)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror}", "run it again") from error
