@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import threading
@@ -11,8 +12,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from psycopg2 import OperationalError
 from psycopg2.extensions import connection as Session  # noqa: N812 - as the engine calls it
 
+from ledgermind_obs.dbt.log import database_message
 from ledgermind_obs.dbt.manifest import Source
 from ledgermind_obs.dbt.profiles import Profile
 from ledgermind_obs.engines.postgres import workers as engine
@@ -76,6 +79,12 @@ def ask(
 
 def failures(answers: dict[str, Answer]) -> dict[str, str]:
     return {name: answer.error.splitlines()[0] for name, answer in answers.items() if answer.error}
+
+
+def reported(answers: dict[str, Answer]) -> str:
+    """Return what a report says of the one look-up that failed."""
+    [error] = [answer.error for answer in answers.values()]
+    return database_message(error)
 
 
 @contextmanager
@@ -303,3 +312,70 @@ def test_sessions_carry_the_name_and_leave_none_behind(filled: Postgres) -> None
         wait_until(gone)
     finally:
         session.close()
+
+
+def test_look_ups_cut_off_by_the_deadline_are_not_blamed_on_a_connection_lost_before(
+    filled: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, tried = engine.connect, itertools.count()
+    refused = threading.Event()
+
+    def refusing_once(profile: Profile) -> Session:
+        if next(tried) != 1:
+            return connect(profile)
+        wait_until(lambda: backends(filled, "%pg_sleep%"))
+        refused.set()
+        raise OperationalError("FATAL: sorry, too many clients already")
+
+    monkeypatch.setattr(engine, "connect", refusing_once)
+    slow = [source(name, "(select loaded_at from pg_sleep(30))") for name in TABLES]
+    answers = ask(profile_of(filled), *slow, threads=2, timeout=1.5)
+
+    assert refused.is_set()
+    assert set(failures(answers).values()) == {"no answer before the deadline (--timeout)"}
+
+
+def test_a_limit_beyond_what_postgresql_can_count_is_its_longest(filled: Postgres) -> None:
+    years = 300_000 * 86_400.0
+    answers = ask(profile_of(filled), *map(source, TABLES), query_seconds=years, timeout=years)
+
+    assert failures(answers) == {}
+
+
+def test_a_value_that_a_row_holds_is_not_told(filled: Postgres) -> None:
+    run_sql(filled, "create table notes as select text 'the secret \"of\" a row' as loaded_at")
+    report = reported(ask(profile_of(filled), source("notes", "loaded_at::timestamp")))
+
+    assert report == 'invalid input syntax for type timestamp: "…"'
+
+
+def test_plans_are_made_within_the_deadline_or_the_failure_says_so(filled: Postgres) -> None:
+    asked = [lookup(source(name)) for name in TABLES]
+    assert set(engine.plans(profile_of(filled), asked, time.monotonic() + 20)) == {
+        one.unique_id for one in asked
+    }
+    began = time.monotonic()
+    with (
+        locked(filled, "t3"),
+        pytest.raises(DbtError, match="explained 3 of 6 look-ups before the deadline"),
+    ):
+        engine.plans(profile_of(filled), asked, time.monotonic() + 0.7)
+    assert time.monotonic() - began < 5
+
+
+def test_a_server_that_never_says_a_word_does_not_hold_an_explanation(filled: Postgres) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        profile = profile_of(filled, port=silent.getsockname()[1], connect_timeout=60)
+        began = time.monotonic()
+        with pytest.raises(DbtError, match="explained 0 of 1 look-ups before the deadline"):
+            engine.plans(profile, [lookup(source("t0"))], time.monotonic() + 0.3)
+
+    assert time.monotonic() - began < 3
+
+
+def test_a_fault_of_a_worker_is_not_taken_for_a_deadline(filled: Postgres) -> None:
+    def fail(_: str) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        ask(profile_of(filled), source("t0"), on_answer=fail)

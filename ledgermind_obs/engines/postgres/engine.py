@@ -41,7 +41,8 @@ def measure_directly(
     chosen, unmatched = selectors.select(manifest, select, exclude)
     sources = [manifest.sources[unique_id] for unique_id in chosen]
     profile = _checked_profile(engine, manifest, sources, selected=bool(select))
-    answers = _ask(engine, profile, sources, clock + engine.timeout, on_event, meanwhile)
+    deadline = clock + engine.timeout
+    answers = _ask(engine, profile, sources, deadline, on_event, meanwhile)
     report = build_report(
         Artifact(manifest.metadata, [lookups.result(s, answers[s.unique_id]) for s in sources]),
         manifest,
@@ -52,7 +53,7 @@ def measure_directly(
         duration_seconds=time.monotonic() - clock,
         engine="postgres",
     )
-    scans = _scans(profile, sources, answers) if engine.explain else None
+    scans = _scans(profile, sources, answers, deadline) if engine.explain else None
     return msgspec.structs.replace(report, declared_at=declared.written_at, scans=scans)
 
 
@@ -109,13 +110,13 @@ def _ask(
 
 
 def _scans(
-    profile: Profile, sources: Sequence[Source], answers: Mapping[str, Answer]
+    profile: Profile, sources: Sequence[Source], answers: Mapping[str, Answer], deadline: float
 ) -> tuple[Scan, ...]:
     """Return the look-ups that scan whole tables, the slowest first."""
     from ledgermind_obs.engines.postgres.workers import plans
 
     answered = [source for source in sources if not answers[source.unique_id].error]
-    found = plans(profile, [lookups.lookup(source) for source in answered])
+    found = plans(profile, [lookups.lookup(source) for source in answered], deadline)
     scans = [
         scan(source, found[source.unique_id], answers[source.unique_id].seconds)
         for source in answered

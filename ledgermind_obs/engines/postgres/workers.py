@@ -15,8 +15,10 @@ from typing import Any
 
 import msgspec
 import psycopg2
+from psycopg2.errors import QueryCanceled
 from psycopg2.extensions import connection as Session  # noqa: N812 - it is a session to PostgreSQL
 
+from ledgermind_obs.dbt.log import database_message
 from ledgermind_obs.dbt.profiles import Profile
 from ledgermind_obs.engines.postgres.lookups import (
     BATCH_SIZE,
@@ -38,6 +40,12 @@ EAGER = 2
 PATIENCE_SECONDS = 0.1
 # A worker's connections: the first, and one more when that is lost.
 LIVES = 2
+# PostgreSQL counts a limit in milliseconds, in 31 bits.
+LONGEST_SECONDS = (2**31 - 1) / 1000
+# How long a look-up may take to be planned, and wait for a lock meanwhile (--explain).
+PLAN_SECONDS, PLAN_LOCK_SECONDS = 10.0, 1.0
+
+NO_ANSWER = "no answer before the deadline (--timeout)"
 
 # psycopg2 cannot read every time that PostgreSQL has, such as one in the year 10000.
 _FAILURES = (psycopg2.Error, ValueError, OverflowError)
@@ -92,9 +100,12 @@ def ask(
     waiting = deque(batches(lookups, batch_size))
     work = _Work(profile, threads, query_seconds, deadline, waiting, on_answer)
     work.share(meanwhile)
+    if work.fault:
+        raise work.fault
     answers = dict(work.answers)
     if not work.reached:
-        raise _unreachable(profile, work.reason) from work.lost
+        reason = _one_line(work.lost) if work.lost else NO_ANSWER
+        raise _unreachable(profile, reason) from work.lost
     unanswered = Answer(error=work.reason)
     return {lookup.unique_id: answers.get(lookup.unique_id, unanswered) for lookup in lookups}
 
@@ -118,11 +129,13 @@ class _Work(msgspec.Struct):
     lock: threading.Lock = msgspec.field(default_factory=threading.Lock)
     reached: bool = False
     lost: Exception | None = None
+    cut_off: bool = False  # by the deadline, with work left
+    fault: Exception | None = None
 
     @property
     def reason(self) -> str:
-        """Why something is not answered."""
-        return _one_line(self.lost) if self.lost else "no answer before the deadline (--timeout)"
+        """Why something is not answered: a connection lost before the deadline did not matter."""
+        return _one_line(self.lost) if self.lost and not self.cut_off else NO_ANSWER
 
     def share(self, meanwhile: Callable[[], None]) -> None:
         """Let workers do all there is to do until the deadline."""
@@ -136,6 +149,7 @@ class _Work(msgspec.Struct):
             worker.join(min(left, PATIENCE_SECONDS))
             if self.reached:
                 self.hire(self.threads)
+        self.cut_off = self.cut_off or worker.is_alive()
 
     def hire(self, most: int) -> None:
         """Start one more worker if there is work for it, and fewer than ``most`` are there.
@@ -149,6 +163,13 @@ class _Work(msgspec.Struct):
                 self.workers[-1].start()
 
     def work(self) -> None:
+        """Do batches until there is none; keep a fault of ours, which a thread would only print."""
+        try:
+            self._work()
+        except Exception as error:
+            self.fault = error
+
+    def _work(self) -> None:
         """Do batches until there is none; take up the one during which a connection was lost."""
         for _ in range(LIVES):
             session = self._session()
@@ -188,9 +209,15 @@ class _Work(msgspec.Struct):
                 raise
 
     def _next(self) -> list[Lookup]:
+        if self._is_late() and self.waiting:
+            self.cut_off = True
+            return []
         with suppress(IndexError):
-            return self.waiting.popleft() if time.monotonic() < self.deadline else []
+            return self.waiting.popleft()
         return []
+
+    def _is_late(self) -> bool:
+        return time.monotonic() >= self.deadline
 
     def _do(self, session: Session, batch: Sequence[Lookup]) -> None:
         """Answer all of the batch at once, or let each of it wait to be asked alone."""
@@ -225,38 +252,77 @@ class _Work(msgspec.Struct):
             value, snapshotted_at = sole_row(rows)
         except _FAILURES as error:
             _carry_on(session, error)
-            return Answer(error=str(error).strip(), seconds=time.monotonic() - began)
+            ended = isinstance(error, QueryCanceled) and self._is_late()
+            words = NO_ANSWER if ended else str(error).strip()
+            return Answer(error=words, seconds=time.monotonic() - began)
         return Answer(value, snapshotted_at, seconds=time.monotonic() - began)
 
     def _fetch(
         self, session: Session, statement: str, seconds: float, lock_seconds: float
     ) -> list[tuple[Any, ...]]:
         """Run one statement in a transaction of its own, within the time that is left of all."""
-        seconds = max(0.001, min(seconds, self.deadline - time.monotonic()))
+        seconds = min(seconds, self.deadline - time.monotonic())
         return fetch(session, statement, seconds, lock_seconds, self.profile.role)
 
 
-def plans(profile: Profile, lookups: Sequence[Lookup]) -> dict[str, Plan]:
-    """Return how PostgreSQL would look each one up if it avoided to read whole tables.
+def plans(profile: Profile, lookups: Sequence[Lookup], deadline: float) -> dict[str, Plan]:
+    """Return how PostgreSQL would look each one up if it avoided reading whole tables.
 
-    Nothing is run; what cannot be planned is left out. Raises DbtError where the database cannot be
-    reached.
+    Nothing is run; what cannot be planned is left out. ``deadline`` is of the monotonic clock.
+    Raises DbtError if the database cannot be reached or does not explain all by then.
     """
-    session = _reach(profile)
-    try:
-        found = {lookup.unique_id: _plan(session, lookup, profile.role) for lookup in lookups}
-    except psycopg2.Error as error:
-        raise DbtError(f"lost the database: {_one_line(error)}", f"see {profile.place}") from error
-    finally:
-        session.close()
+    planning = _Planning(profile, lookups, deadline)
+    thread = threading.Thread(target=planning.run, daemon=True)
+    thread.start()
+    thread.join(max(0.0, min(deadline - time.monotonic(), threading.TIMEOUT_MAX)))
+    if planning.failure:
+        raise planning.failure
+    found = dict(planning.found)
+    if len(found) < len(lookups):
+        raise DbtError(
+            f"PostgreSQL explained {len(found)} of {len(lookups)} look-ups before the deadline",
+            "give a longer --timeout, or leave out --explain",
+        )
     return {unique_id: plan for unique_id, plan in found.items() if plan}
 
 
-def _plan(session: Session, lookup: Lookup, role: str) -> Plan | None:
+class _Planning(msgspec.Struct):
+    """The plans of one run, as they are made; None for what cannot be planned."""
+
+    profile: Profile
+    lookups: Sequence[Lookup]
+    deadline: float
+    found: dict[str, Plan | None] = msgspec.field(default_factory=dict)
+    failure: Exception | None = None
+
+    def run(self) -> None:
+        """Make the plans over one session, until the deadline; keep what goes wrong."""
+        try:
+            session = _reach(self.profile)
+            try:
+                self._plan_all(session)
+            finally:
+                session.close()
+        except psycopg2.Error as error:
+            lost = f"lost the database: {_one_line(error)}"
+            self.failure = DbtError(lost, f"see {self.profile.place}")
+        except Exception as error:
+            self.failure = error
+
+    def _plan_all(self, session: Session) -> None:
+        for lookup in self.lookups:
+            left = self.deadline - time.monotonic()
+            plan = _plan(session, lookup, min(PLAN_SECONDS, left), self.profile.role)
+            if time.monotonic() >= self.deadline:
+                return
+            self.found[lookup.unique_id] = plan
+
+
+def _plan(session: Session, lookup: Lookup, seconds: float, role: str) -> Plan | None:
     explained = f"explain (verbose, format json) {lookup.statement}"
     try:
         _execute(session, "set local enable_seqscan = off")
-        [(plans,)] = fetch(session, explained, 10.0, 1.0, role)
+        [(plans,)] = fetch(session, explained, seconds, PLAN_LOCK_SECONDS, role)
     except _FAILURES as error:
         _carry_on(session, error)
         return None
@@ -271,6 +337,7 @@ def fetch(
 
     Role and limits end with it: behind a pooler, the session is somebody else's afterwards.
     """
+    seconds = min(max(seconds, 0.001), LONGEST_SECONDS)  # to PostgreSQL, 0 is no limit at all
     limits = f"set local statement_timeout = {seconds * 1000:.0f}"
     limits += f"; set local lock_timeout = {lock_seconds * 1000:.0f}"
     _execute(session, f"{limits}; set local role {role}" if role else limits)
@@ -294,4 +361,4 @@ def _carry_on(session: Session, error: Exception) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(database_message(str(error)).split())
