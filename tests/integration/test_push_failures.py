@@ -1,8 +1,10 @@
 """Nothing that was known is ever lost by a failure: the series before and after each of them."""
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ import pytest
 
 from ledgermind_obs import metrics
 from ledgermind_obs.metrics import LOADED_AT, RUN_SUCCESS
-from tests.integration.shop import Shop, Values
+from tests.integration.shop import DEADLINE, OBS, PROJECT, Shop, Values
 
 OF_THE_RUN = (metrics.RUN_SUCCESS, metrics.RUN_TIMESTAMP, metrics.RUN_DURATION)
 PATIENCE = 20.0
@@ -137,7 +139,9 @@ def test_a_file_brought_back_from_an_earlier_run(pushed: Shop) -> None:
 
     result = pushed.push()
 
-    assert_failed_and_nothing_lost(pushed, before, result, 4, "dbt's files are not of one run")
+    assert_failed_and_nothing_lost(
+        pushed, before, result, 4, "dbt's files come from different runs"
+    )
 
 
 def test_an_empty_selection(pushed: Shop) -> None:
@@ -237,3 +241,136 @@ def test_a_project_directory_that_nobody_may_write(pushed: Shop, tmp_path: Path)
     assert result.returncode == 2
     assert "cannot write below" in result.stderr
     assert pushed.series() == before
+
+
+# In a session of its own, which no signal to dbt's group reaches.
+STRAGGLER = "import os; os.setsid(); open('straggler', 'w').write(str(os.getpid())); {}"
+
+
+@pytest.fixture
+def straggling(pushed: Shop) -> Iterator[Shop]:
+    """Give a shop whose dbt leaves such a process behind, which would stay for a minute."""
+    code = STRAGGLER.format("import time; time.sleep(60)")
+    start = f'{sys.executable} -c "{code}" &\nwhile [ ! -s straggler ]; do sleep 0.01; done\n'
+    pushed.replace_dbt(f'{start}"$DBT" "$@"\n')
+    yield pushed
+    os.kill(int((pushed.directory / "straggler").read_text()), signal.SIGKILL)
+
+
+def test_a_run_that_finished_is_pushed_although_something_keeps_dbts_output_open(
+    straggling: Shop,
+) -> None:
+    before = straggling.series()[metrics.LAST_SUCCESS][""]
+
+    result = straggling.push("--timeout", "45s")
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert straggling.series()[metrics.LAST_SUCCESS][""] > before
+
+
+def test_a_dbt_that_hangs_is_ended_although_something_keeps_its_output_open(
+    straggling: Shop,
+) -> None:
+    before = straggling.series()
+    with table_locked(straggling, "orders"):
+        result = straggling.push("--timeout", "8s")
+        await_that(lambda: not waiting_queries(straggling), "its query is gone from the server")
+
+    words = "dbt did not finish within 8 s and was ended"
+    assert_failed_and_nothing_lost(straggling, before, result, 3, words)
+
+
+def test_a_dbt_that_hangs_in_a_background_job_leaves_no_query_in_the_server(pushed: Shop) -> None:
+    before = pushed.series()
+    background = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+    with table_locked(pushed, "orders"):
+        result = subprocess.run(
+            [*background, OBS, "freshness", "push", "--timeout", "8s"],
+            cwd=pushed.directory,
+            env=pushed.env,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+        await_that(lambda: not waiting_queries(pushed), "its query is gone from the server")
+
+    words = "dbt did not finish within 8 s and was ended"
+    assert_failed_and_nothing_lost(pushed, before, result, 3, words)
+
+
+def test_a_directory_that_is_cleared_during_a_run_lets_no_second_run_in(pushed: Shop) -> None:
+    with table_locked(pushed, "orders"):
+        first = pushed.start("freshness", "push")
+        await_that(lambda: waiting_queries(pushed), "the first run waits for the lock")
+        shutil.rmtree(pushed.directory / "target")
+        second = pushed.push()
+        assert second.returncode == 6
+        assert f"another obs run (process {first.pid}) holds" in second.stderr
+    first.communicate(timeout=PATIENCE)
+    assert pushed.push().returncode == 0
+
+
+RAISES_WARNINGS = "  warn_error: true\n  require_all_warnings_handled_by_warn_error: true\n"
+
+
+def test_a_warning_that_dbts_flags_make_an_error_of_is_pushed_as_a_warning(pushed: Shop) -> None:
+    before = pushed.series()
+    (pushed.directory / "dbt_project.yml").write_text(PROJECT + RAISES_WARNINGS)
+
+    result = pushed.push()
+
+    after = pushed.series()
+    assert result.returncode == 0
+    assert "dbt calls it warn, but wrote no time" in result.stderr
+    assert pushed.state_of("payments") == "warn"
+    for metric in (LOADED_AT, metrics.CHECKED_AT):
+        assert after[metric]["payments"] == before[metric]["payments"]
+    gate = pushed.obs("freshness", "check")
+    assert (gate.returncode, "WARN" in gate.stdout or "warn" in gate.stdout) == (0, True)
+    assert pushed.obs("freshness", "check", "--max-age", "9d").returncode == 1
+    told = PROJECT + RAISES_WARNINGS.replace(
+        "warn_error: true\n", "warn_error_options: {error: all, warn: [LogFreshnessResult]}\n", 1
+    )
+    (pushed.directory / "dbt_project.yml").write_text(told)
+    assert (pushed.push().stderr, pushed.state_of("payments")) == ("", "warn")
+
+
+def test_a_value_that_a_row_holds_is_neither_told_nor_pushed(pushed: Shop) -> None:
+    pushed.sql("alter table orders alter loaded_at type text using 'a secret'")
+    sources = pushed.directory / "models" / "sources.yml"
+    sources.write_text(sources.read_text().replace(": loaded_at", ": loaded_at::timestamp"))
+
+    result = pushed.push()
+
+    assert result.returncode == 0
+    assert 'invalid input syntax for type timestamp: "…"' in result.stderr
+    assert "secret" not in result.stderr + result.stdout + pushed.gateway.metrics()
+
+
+@pytest.mark.parametrize(
+    ("damage", "code", "words"),
+    [
+        ('rm "$to/sources.json"; mkfifo "$to/sources.json"', 4, "sources.json is a FIFO"),
+        ("sed -i 's,/sources/v3,/sources/v99,' \"$to/sources.json\"", 4, "has schema sources v99"),
+        ('sed -i \'s/\\(elapsed_time": \\)[^}]*/\\11e300/\' "$to/sources.json"', 4, "took 1e+300"),
+    ],
+)
+def test_a_result_that_cannot_be_believed(pushed: Shop, damage: str, code: int, words: str) -> None:
+    before = pushed.series()
+    pushed.replace_dbt(f'to="$PWD/target/obs"; "$DBT" "$@"\n{damage}')
+
+    result = pushed.push()
+
+    assert_failed_and_nothing_lost(pushed, before, result, code, words)
+
+
+def test_an_old_result_that_cannot_be_removed(pushed: Shop) -> None:
+    before = pushed.series()
+    artifact = pushed.directory / "target" / "obs" / "sources.json"
+    artifact.unlink()
+    artifact.mkdir()
+
+    result = pushed.push()
+
+    assert_failed_and_nothing_lost(pushed, before, result, 2, "cannot remove")
