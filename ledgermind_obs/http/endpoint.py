@@ -37,9 +37,7 @@ class Tls(msgspec.Struct, frozen=True):
 def basic_auth(username: str, password: str) -> str:
     """Return the value of an ``Authorization`` header for HTTP basic authentication."""
     secrets.register(password)
-    return "Basic " + secrets.register(
-        base64.b64encode(f"{username}:{password}".encode()).decode()
-    )
+    return "Basic " + secrets.register(base64.b64encode(f"{username}:{password}".encode()).decode())
 
 
 def bearer_auth(token: str) -> str:
@@ -72,8 +70,9 @@ class Endpoint(msgspec.Struct, frozen=True):
             port = f":{parts.port}" if parts.port else ""
         except ValueError:
             raise _no_url(url) from None
-        known = parts.scheme in {"http", "https"} and parts.hostname
-        if not known or " " in url or "@" in parts.path + parts.query + parts.fragment:
+        if parts.scheme not in {"http", "https"} or not parts.hostname or " " in url:
+            raise _no_url(url)
+        if "@" in parts.path + parts.query + parts.fragment:  # a / or ? that was in a password
             raise _no_url(url)
         if parts.username is not None:
             user, password = parts.username, parts.password or ""
