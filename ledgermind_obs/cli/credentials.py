@@ -46,6 +46,16 @@ def check_username(name: str | None, option: str) -> None:
     _check(name or "", option, "give the name alone", encoded=True)
 
 
+def check_vars(project_vars: str | None) -> None:
+    """Raise ConfigurationError where ``--vars`` repeats a secret: it becomes a command line."""
+    if project_vars and secrets.redact(project_vars) != project_vars:
+        raise ConfigurationError(
+            "--vars holds a secret, and every user of this machine could read it: dbt takes "
+            "variables on its command line only",
+            "read it in the project with env_var()",
+        )
+
+
 def _without_line_end(text: str) -> str:
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
@@ -55,7 +65,7 @@ def _check(value: str, place: str, next_step: str, *, encoded: bool) -> None:
     for sign in value:
         if unicodedata.category(sign) in _REFUSED:
             name = _NAMES.get(sign, f"the control character U+{ord(sign):04X}")
-        elif ord(sign) > ord("\xff") and not encoded:
+        elif not sign.isascii() and not encoded:
             name = "a character that an HTTP header cannot carry"
         else:
             continue

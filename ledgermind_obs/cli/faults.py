@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ledgermind_obs
-from ledgermind_obs.errors import ObsError
 
+_PACKAGE = "ledgermind_obs"
 _ROOT = Path(ledgermind_obs.__file__).parent.parent
 # A recursion without an end has thousands.
 _MOST_FRAMES = 40
@@ -30,7 +30,7 @@ def place(error: BaseException) -> str:
     """Return the file and line of ``obs`` from which an exception came, the innermost one."""
     for frame in reversed(_frames(error)):
         path = Path(frame.filename)
-        if path.is_relative_to(_ROOT / "ledgermind_obs"):
+        if path.is_relative_to(_ROOT / _PACKAGE):
             return f"{path.relative_to(_ROOT)}:{frame.lineno}"
     return "an unknown place"
 
@@ -46,7 +46,7 @@ def _lines(error: BaseException) -> Iterator[str]:
         yield f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}'
         if frame.filename.endswith(".py") and frame.line:  # not the text of a template
             yield f"    {frame.line}"
-    if isinstance(error, ObsError):
+    if type(error).__module__.startswith(_PACKAGE):
         yield f"{_kind(error)}: {error}"
     elif isinstance(error, OSError) and error.strerror:
         yield f"{_kind(error)}: {error.strerror}"

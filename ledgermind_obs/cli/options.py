@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ledgermind_obs.cli.credentials import check_username, secret
+from ledgermind_obs.cli.credentials import check_username, check_vars, secret
 from ledgermind_obs.cli.help import (
     DESTINATION,
     ENGINE,
@@ -188,6 +188,7 @@ def dbt_options(command: Command) -> Command:
             target=target,
             target_path=target_path,
         )
+        check_vars(project_vars)
         dbt = Dbt(project, executable, threads, project_vars, timeout)
         if engine == "dbt":
             return command(dbt=dbt, engine=dbt, **others)

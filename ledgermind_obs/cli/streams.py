@@ -58,14 +58,10 @@ class Guard(io.BufferedIOBase):
         return self._out.fileno()
 
     def write(self, data: Any, /) -> int:
-        """Take in bytes; what may be the beginning of a secret waits for what follows."""
+        """Send bytes at once, but for what may be the beginning of a secret: that waits."""
         content = bytes(data)
         self._send(self._flow.passed(content))
         return len(content)
-
-    def flush(self) -> None:
-        """Send what was written, but for what waits."""
-        self._send(b"")
 
     def close(self) -> None:
         """Send everything; the stream below stays open."""
@@ -74,12 +70,12 @@ class Guard(io.BufferedIOBase):
             super().close()
 
     def _send(self, content: bytes) -> None:
-        if self.lost is not None:
+        if not content or self.lost is not None:
+            return
+        if self._out is None:
+            self.lost = errno.EBADF
             return
         try:
-            if self._out is None:
-                self.lost = errno.EBADF if content else None
-                return
             self._out.write(content)
             self._out.flush()
         except OSError as error:

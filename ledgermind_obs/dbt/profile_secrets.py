@@ -35,8 +35,8 @@ def remember(content: bytes, environ: Mapping[str, str]) -> None:
     for setting in _SETTING.finditer(text):
         _remember_written(setting[1], environ)
     document = _document(content)
-    for line in text.splitlines() if document is None else ():  # any of them may be quoted
-        _remember_written(line.partition(": ")[2] or line, environ)
+    for line in text.splitlines() if document is None else ():
+        _remember_any_word(line, environ)
     for name, value in _settings(document):
         if _IS_SECRET.search(name) or "PRIVATE KEY-----" in value:
             _remember(value, environ)
@@ -76,6 +76,15 @@ def _remember_written(text: str, environ: Mapping[str, str]) -> None:
         _remember(inner, environ)
         if not _is_template(inner):
             _remember(inner.lstrip("!&*@`%|>{[\"'-+?: ").rstrip("]}\"'"), environ)
+
+
+def _remember_any_word(line: str, environ: Mapping[str, str]) -> None:
+    """Register what a line of a broken file says, as a whole and word by word: any is quoted."""
+    value = line.partition(": ")[2] or line
+    _remember_written(value, environ)
+    for word in re.split(r"[\s:!]+", value):
+        if len(word) >= secrets.SHORTEST:
+            secrets.register(word)
 
 
 def _remember(value: str, environ: Mapping[str, str]) -> None:
