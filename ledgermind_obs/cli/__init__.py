@@ -150,7 +150,7 @@ def _tell_unexpected(error: BaseException | None) -> None:
 
 def _one_line(text: str) -> str:
     """Return the text without line ends, and without what a terminal would obey."""
-    return "".join(sign if sign.isprintable() else " " for sign in " ".join(text.split()))
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 def _reason(number: int | None) -> str:
