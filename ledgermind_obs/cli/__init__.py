@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import os
-import signal
 import sys
-from typing import NoReturn
+import threading
+from typing import Any, NoReturn
 
 import click
 
-from ledgermind_obs import __version__
+from ledgermind_obs import __version__, secrets
+from ledgermind_obs.cli.streams import guarded
 from ledgermind_obs.errors import ObsError
 
+# What was to be printed is lost: stdout is closed, or full.
+OUTPUT_LOST = 5
 INTERNAL_ERROR = 70
+# As a shell has it: 128 and the signal's number.
+INTERRUPTED = 130
+READER_LEFT = 141
 
 # A run is short and leaves no cycles worth a search after every 700 objects, Python's default: that
 # was a sixteenth of the time of a push of a thousand sources.
@@ -49,61 +56,102 @@ class _Obs(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run one command line and exit with its code, whatever becomes of its output."""
+        secrets.forget()
+        secrets.register_environment(os.environ.items())
+        with guarded() as (output, _):
+            code, decided = self._outcome(*args, **extra)
+            sys.stdout.close()
+            if output.lost not in {None, errno.EPIPE}:
+                warn(f"cannot write to stdout: {_reason(output.lost)}")
+            if output.lost and not decided:
+                code = code or (READER_LEFT if output.lost == errno.EPIPE else OUTPUT_LOST)
+        sys.exit(code)
+
+    def _outcome(self, *args: Any, **extra: Any) -> tuple[int, bool]:
+        """Return the exit code, and whether the command decided it instead of just ending.
+
+        A command that ends is there for its output; one that exits is there for its code.
+        """
+        try:
+            code = super().main(*args, **{**extra, "standalone_mode": False})
+        except SystemExit as ended:
+            if ended.code == INTERRUPTED:
+                warn("interrupted")
+            return int(ended.code or 0), True
+        except click.ClickException as error:
+            error.show()
+            return error.exit_code, False
+        except click.Abort as aborted:
+            warn("interrupted" if aborted.__cause__ else "stopped: nothing was done")
+            return INTERRUPTED if aborted.__cause__ else 1, False
+        except BaseException as error:
+            return _told(error, debug=False), False
+        return code if isinstance(code, int) else 0, False
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except BrokenPipeError:
-            _reader_left()
-        except Exception as error:
-            _fail(error, debug=ctx.params["debug"])
+        except (KeyboardInterrupt, EOFError, SystemExit):
+            raise
+        except BaseException as error:
+            sys.exit(_told(error, debug=ctx.params["debug"]))
 
 
 @click.group(cls=_Obs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="obs")
 @click.option("--debug", is_flag=True, envvar="OBS_DEBUG", help="Show the traceback of an error.")
-def root(debug: bool) -> None:  # noqa: ARG001 - read from the context when an error comes
+def root(debug: bool) -> None:
     """Dbt source freshness in Prometheus, and a gate in front of ML training."""
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGHUP, _terminate)
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line in a process of its own."""
     gc.set_threshold(YOUNG_OBJECTS)
+    threading.excepthook = lambda raised: _tell_unexpected(raised.exc_value)
+    sys.unraisablehook = lambda raised: _tell_unexpected(raised.exc_value)
     root(prog_name="obs")
 
 
 def warn(message: str) -> None:
     """Write one line to stderr, in the form of every message of ``obs``."""
-    click.echo(f"obs: {message}", err=True)
+    click.echo(f"obs: {_one_line(message)}", err=True)
 
 
 def explain(error: ObsError) -> None:
     """Write what failed and, below it, what to do next."""
     warn(str(error))
     for line in error.next_step.splitlines():
-        click.echo(f"     {line}", err=True)
+        click.echo(f"     {_one_line(line)}", err=True)
 
 
-def _fail(error: Exception, *, debug: bool) -> NoReturn:
+def _told(error: BaseException, *, debug: bool) -> int:
+    """Say what failed, and return the exit code for it."""
     if debug:
-        import traceback
+        from ledgermind_obs.cli.faults import trace
 
-        traceback.print_exception(error)
+        click.echo(trace(error), err=True)
     if isinstance(error, ObsError):
         explain(error)
-        sys.exit(error.exit_code)
-    warn(f"internal error: {type(error).__name__}: {error} (--debug shows where)")
-    sys.exit(INTERNAL_ERROR)
+        return error.exit_code
+    _tell_unexpected(error)
+    return INTERNAL_ERROR
 
 
-def _terminate(number: int, _: object) -> NoReturn:
-    """Leave by the ordinary way, so that dbt is ended and the lock let go."""
-    sys.exit(128 + number)
+def _tell_unexpected(error: BaseException | None) -> None:
+    from ledgermind_obs.cli.faults import sentence
+
+    if error is not None:
+        warn(sentence(error))
 
 
-def _reader_left() -> NoReturn:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(0)
+def _one_line(text: str) -> str:
+    """Return the text without line ends, and without what a terminal would obey."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
+def _reason(number: int | None) -> str:
+    return "it is closed" if number == errno.EBADF else os.strerror(number or 0)

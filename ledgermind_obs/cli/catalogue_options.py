@@ -38,7 +38,7 @@ def catalogue_options(command: Command) -> Command:
 
 
 def tell(faults: Sequence[Fault], checked: str, output: str, failed: int = 0) -> None:
-    """Print the faults, each with what to do about it; exit 1 where there is one.
+    """Print the faults, each with what to do about it; exit 1 where there is one, else 0.
 
     ``failed`` is the exit code of what could not be checked, and comes first.
     """
@@ -49,5 +49,4 @@ def tell(faults: Sequence[Fault], checked: str, output: str, failed: int = 0) ->
             click.echo(f"{fault.place}\n    {fault.message}\n    {fault.next_step}\n")
         count = {0: "no fault", 1: "1 fault"}.get(len(faults), f"{len(faults)} faults")
         click.secho(f"{checked}: {count}", fg="red" if faults or failed else "green")
-    if failed or faults:
-        sys.exit(failed or 1)
+    sys.exit(failed or (1 if faults else 0))

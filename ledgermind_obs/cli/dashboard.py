@@ -13,8 +13,9 @@ import msgspec
 
 from ledgermind_obs.cli import explain, warn
 from ledgermind_obs.cli.catalogue_options import FORMATS, catalogue_options, tell
+from ledgermind_obs.cli.credentials import secret
 from ledgermind_obs.cli.help import Command, in_order
-from ledgermind_obs.cli.options import Duration, option, secret
+from ledgermind_obs.cli.options import Duration, option
 from ledgermind_obs.errors import ConfigurationError, ObsError
 from ledgermind_obs.http.endpoint import Endpoint, Tls, bearer_auth
 from ledgermind_obs.monitoring import dashboard as dashboards
@@ -144,8 +145,7 @@ def diff(files: tuple[Path, ...], grafana: Grafana, datasource: str | None, outp
         _show_differences(found, lines, output)
 
     _each(_paths(files), compare)
-    if differing:
-        sys.exit(1)
+    sys.exit(1 if differing else 0)
 
 
 @dashboard.command()

@@ -25,6 +25,7 @@ from ledgermind_obs.cli.options import (
     option,
     sink_options,
 )
+from ledgermind_obs.cli.streams import stdout_was_closed
 from ledgermind_obs.dbt.lock import locked
 from ledgermind_obs.dbt.log import Event
 from ledgermind_obs.dbt.project import Dbt
@@ -126,8 +127,8 @@ def push(
             click.echo(exposition(metrics.report_series(report)), nl=False)
         else:
             _show_delivery(report, deliver(report, sink), sink, output)
-    if fail_on and report.in_state(_FAIL_ON[fail_on]):
-        sys.exit(1)
+    if fail_on:
+        sys.exit(1 if report.in_state(_FAIL_ON[fail_on]) else 0)
 
 
 _policy_options = in_group(
@@ -339,6 +340,8 @@ def _after_failure(sink: Sink, started_at: datetime, duration: float, error: Obs
 def _show_delivery(
     report: FreshnessReport, delivery: Delivery, sink: Sink, output: str | None
 ) -> None:
+    if stdout_was_closed():
+        output = None
     if output == "json":
         from ledgermind_obs.render.documents import pushed_document, to_json
 

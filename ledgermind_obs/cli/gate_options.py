@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from ledgermind_obs.cli.credentials import secret
 from ledgermind_obs.cli.help import GATE, SELECTION, Command, in_group
 from ledgermind_obs.cli.manifest_options import ManifestChoice, manifest_options
-from ledgermind_obs.cli.options import Duration, Label, option, secret
+from ledgermind_obs.cli.options import Duration, Label, option
 
 if TYPE_CHECKING:  # a push without an exposure pays for neither
     from ledgermind_obs.http.endpoint import Endpoint

@@ -129,8 +129,7 @@ def check_command(
     left = [_located(finding, place) for finding in without(found.findings, ignore)]
     shown = Checked(found.exposures, found.nodes, found.sources, left)
     click.echo(FORMATS[output](shown))
-    if worst(left, fail_on):
-        sys.exit(1)
+    sys.exit(1 if worst(left, fail_on) else 0)
 
 
 def _chosen(lineage: Lineage, tags: Iterable[str]) -> list[str]:
@@ -309,10 +308,10 @@ def impact_command(
         "markdown": impacts.as_markdown,
     }
     click.echo(formats[output](found))
-    order = list(Severity)
-    bad = order[: order.index(Severity(fail_on)) + 1] if fail_on else []
-    if any(impact.severity in bad for impact in found):
-        sys.exit(1)
+    if fail_on:
+        order = list(Severity)
+        bad = order[: order.index(Severity(fail_on)) + 1]
+        sys.exit(1 if any(impact.severity in bad for impact in found) else 0)
 
 
 def _changes(place: Workplace, state: Path) -> list[Impact]:

@@ -6,13 +6,13 @@ Each has an environment variable: the ecosystem's own name where there is one, `
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ledgermind_obs.cli.credentials import check_username, check_vars, secret
 from ledgermind_obs.cli.help import (
     DESTINATION,
     ENGINE,
@@ -114,7 +114,8 @@ project_options = in_group(
     option(
         "--vars",
         "project_vars",
-        help="dbt variables, as a YAML mapping. Every user of this machine can read them.",
+        help="dbt variables, as a YAML mapping. Every user of this machine can read them: "
+        "secrets belong in env_var().",
     ),
     option(
         "--target-path",
@@ -187,6 +188,7 @@ def dbt_options(command: Command) -> Command:
             target=target,
             target_path=target_path,
         )
+        check_vars(project_vars)
         dbt = Dbt(project, executable, threads, project_vars, timeout)
         if engine == "dbt":
             return command(dbt=dbt, engine=dbt, **others)
@@ -310,19 +312,10 @@ def _authorization(
     from ledgermind_obs.http.endpoint import basic_auth, bearer_auth
 
     token = secret("OBS_PUSHGATEWAY_TOKEN", token_file)
-    password = secret("OBS_PUSHGATEWAY_PASSWORD", password_file)
+    password = secret("OBS_PUSHGATEWAY_PASSWORD", password_file, encoded=True)
+    check_username(username, "--pushgateway-username")
     if token and username:
         raise ConfigurationError("give the Pushgateway a username with a password, or a token")
     if username:
         return basic_auth(username, password)
     return bearer_auth(token) if token else ""
-
-
-def secret(variable: str, path: Path | None) -> str:
-    """Return a secret from its file or its environment variable, never from a flag's value."""
-    if path is None:
-        return os.environ.get(variable, "")
-    try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read {path}: {error}") from error

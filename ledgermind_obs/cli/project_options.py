@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from ledgermind_obs.cli.credentials import check_vars
 from ledgermind_obs.cli.help import Command
 from ledgermind_obs.cli.manifest_options import ManifestChoice, current_manifest, manifest_options
 from ledgermind_obs.cli.options import lock_timeout_option, project_options
@@ -62,6 +63,7 @@ def workplace_options(command: Command) -> Command:
                 target=target,
                 target_path=target_path,
             )
+            check_vars(project_vars)
             with locked(project.private_target_path, lock_timeout):
                 return parse(Dbt(project, executable, None, project_vars, timeout))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import click
 from rich.console import Console
@@ -18,6 +19,7 @@ from ledgermind_obs.durations import format_age
 from ledgermind_obs.freshness import STATES, FreshnessReport, Scan, State
 from ledgermind_obs.gate.judge import Judgement
 from ledgermind_obs.render.report import age_of, by_severity, explanation, summary
+from ledgermind_obs.secrets import redact
 
 UNBOUNDED_COLUMNS = 10_000
 
@@ -79,8 +81,22 @@ def _advance(bar: Progress, task: TaskID, event: Event) -> None:
     bar.update(task, total=event.data.total, completed=finished, description=description)
 
 
+class _Grid(Table):
+    """A table that is redacted before rich folds its cells: a secret in two lines is not found."""
+
+    def add_row(self, *cells: Any, **settings: Any) -> None:
+        super().add_row(*(_redacted(cell) for cell in cells), **settings)
+
+
+def _redacted(cell: str | Text) -> str | Text:
+    if isinstance(cell, str):
+        return redact(cell)
+    cell.plain = redact(cell.plain)
+    return cell
+
+
 def _grid() -> Table:
-    return Table.grid(padding=(0, 2, 0, 0))
+    return _Grid.grid(padding=(0, 2, 0, 0))
 
 
 def _print(table: Table) -> None:

@@ -10,11 +10,14 @@ import functools
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ledgermind_obs import secrets
+from ledgermind_obs.dbt import profile_secrets
 from ledgermind_obs.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -120,6 +123,7 @@ def open_project(
     found = find_project_dir(directory)
     settings = load_yaml(found / PROJECT_FILE)
     name = _text(settings, "name", found / PROJECT_FILE)
+    secrets.name_publicly(name)
     profiles = _profiles_dir(found, profiles_dir)
     profile = profile or _text(settings, "profile", found / PROJECT_FILE)
     return Project(
@@ -127,7 +131,7 @@ def open_project(
         name=name,
         profiles_dir=profiles,
         profile=profile,
-        target=target or _default_target(profiles / PROFILES_FILE, profile),
+        target=_target(target, profiles / PROFILES_FILE, profile),
         target_path=target_path.resolve() if target_path else found / "target",
         runs_hooks=_runs_hooks(settings),
     )
@@ -146,6 +150,16 @@ def _profiles_dir(project_dir: Path, given: Path | None) -> Path:
     return project_dir if (project_dir / PROFILES_FILE).is_file() else Path.home() / ".dbt"
 
 
+def _target(given: str | None, path: Path, profile: str) -> str:
+    """Return the target's name; what is secret in profiles.yml is known before dbt speaks of it."""
+    with suppress(OSError):
+        if path.is_file():
+            profile_secrets.remember(path.read_bytes(), os.environ)
+    target = given or _default_target(path, profile)
+    secrets.name_publicly(profile, target)
+    return target
+
+
 def _default_target(path: Path, profile: str) -> str:
     if not path.is_file():
         raise ConfigurationError(f"no {PROFILES_FILE} in {path.parent}", "name it: --profiles-dir")
@@ -159,14 +173,15 @@ def _default_target(path: Path, profile: str) -> str:
 
 def load_yaml(path: Path) -> Mapping[str, Any]:
     """Return the settings in a YAML file; raises ConfigurationError."""
-    import yaml
-
     from ledgermind_obs.dbt import yaml_files
 
     try:
         content = yaml_files.load(path.read_bytes())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    except yaml_files.FaultyYamlError as error:
+        step = "put the value in quotes, or see a YAML reference"
+        raise ConfigurationError(f"cannot read {path}: {error}", step) from error
     if not isinstance(content, Mapping):
         raise ConfigurationError(f"{path} is not a mapping of settings")
     return content
@@ -189,12 +204,21 @@ def render(template: str, place: str, **context: object) -> str:
         return template
     if plain := _ENV_VAR.fullmatch(template):
         return _env_var(plain["name"], plain["default"])
-    from jinja2 import TemplateError
-
     try:
         return _jinja().from_string(template).render(env_var=_env_var, **context)
-    except (TemplateError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"cannot render {place}: {error}") from error
+    except ConfigurationError:
+        raise
+    except Exception as error:  # whatever the template does; Jinja's words quote it
+        kind = _JINJA_FAULTS.get(type(error).__name__, f"its Jinja raises {type(error).__name__}")
+        raise ConfigurationError(f"cannot render {place}: {kind}", _JINJA_STEP) from None
+
+
+_JINJA_FAULTS = {
+    "TemplateSyntaxError": "its Jinja is not complete",
+    "UndefinedError": "its Jinja uses a name that is not defined here",
+    "SecurityError": "its Jinja does what is not allowed here",
+}
+_JINJA_STEP = "a value that holds {{ or {% and is no Jinja goes through env_var()"
 
 
 @functools.cache

@@ -21,7 +21,9 @@ import msgspec
 
 from ledgermind_obs import __version__
 from ledgermind_obs.errors import ConfigurationError, DestinationError
-from ledgermind_obs.http.endpoint import Endpoint, Tls, redact
+from ledgermind_obs.http import endpoint as endpoints
+from ledgermind_obs.http.endpoint import Endpoint, Tls
+from ledgermind_obs.secrets import redact
 
 MAX_ATTEMPTS = 5
 FIRST_PAUSE_SECONDS = 0.5
@@ -42,8 +44,8 @@ class Response(msgspec.Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """The body on one line, shortened for a message."""
-        return " ".join(self.body.decode("utf-8", "replace").split())[:500]
+        """The body on one line, redacted and then shortened: half a secret is not recognised."""
+        return " ".join(redact(self.body.decode("utf-8", "replace")).split())[:500]
 
     @property
     def retry_after(self) -> float:
@@ -140,7 +142,7 @@ def _context(tls: Tls) -> ssl.SSLContext:
 
 def _checked(url: str, response: Response) -> Response:
     if 300 <= response.status < 400:  # noqa: PLR2004 - HTTP's own classes
-        target = redact(response.headers.get("Location", "elsewhere"))
+        target = endpoints.redact(response.headers.get("Location", "elsewhere"))
         raise DestinationError(f"{url} redirects to {target}", "give the URL that answers itself")
     return response
 

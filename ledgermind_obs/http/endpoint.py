@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import base64
+import re
 import urllib.parse
 from pathlib import Path
 
 import msgspec
 
+from ledgermind_obs import secrets
 from ledgermind_obs.errors import ConfigurationError
 
 # A gateway or proxy in between says so when its other side is not there just now.
 RETRIED_STATUSES = frozenset({502, 503, 504})
+
+_MASK = secrets.MASK
+# The URLs in which it is certain what the credentials are; and those without a scheme or a host.
+_CERTAIN = re.compile(
+    r"(https?://)([^/?#@\\\s]*@)?"
+    r"((?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?(?:/[^?#@\\\s]*)?)([?#][^@\\\s]*)?",
+    re.IGNORECASE,
+)
+_PARTIAL = re.compile(r"()()((?:[\w.-]+:\d{1,5})?(?:/[\w./-]*)?)([?#][^@\\\s]*)?")
+_SCHEME = re.compile(r"https?://", re.IGNORECASE)
 
 
 class Tls(msgspec.Struct, frozen=True):
@@ -24,12 +36,13 @@ class Tls(msgspec.Struct, frozen=True):
 
 def basic_auth(username: str, password: str) -> str:
     """Return the value of an ``Authorization`` header for HTTP basic authentication."""
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+    secrets.register(password)
+    return "Basic " + secrets.register(base64.b64encode(f"{username}:{password}".encode()).decode())
 
 
 def bearer_auth(token: str) -> str:
     """Return the value of an ``Authorization`` header for a bearer token."""
-    return f"Bearer {token}"
+    return f"Bearer {secrets.register(token)}"
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -51,13 +64,16 @@ class Endpoint(msgspec.Struct, frozen=True):
 
         Raises ConfigurationError where the URL is not http or https, or has no host.
         """
+        register_credentials(url)
         try:
             parts = urllib.parse.urlsplit(url)
             port = f":{parts.port}" if parts.port else ""
-        except ValueError as error:
-            raise ConfigurationError(f"{redact(url)} is not a URL: {error}") from error
+        except ValueError:
+            raise _no_url(url) from None
         if parts.scheme not in {"http", "https"} or not parts.hostname or " " in url:
-            raise ConfigurationError(f"{redact(url)} is not an http:// or https:// URL")
+            raise _no_url(url)
+        if "@" in parts.path + parts.query + parts.fragment:  # a / or ? that was in a password
+            raise _no_url(url)
         if parts.username is not None:
             user, password = parts.username, parts.password or ""
             unquote = urllib.parse.unquote
@@ -74,10 +90,32 @@ class Endpoint(msgspec.Struct, frozen=True):
         return self.url.startswith("http:") and bool(self.authorization) and not local
 
 
+def _no_url(url: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{redact(url) or 'an empty text'} is not an http:// or https:// URL",
+        "in a user name or password write / @ : as %2F %40 %3A"
+        if "@" in url
+        else "write it as http://HOST:PORT",
+    )
+
+
+def register_credentials(url: str) -> None:
+    """Remember the credentials in a URL as secrets, also if it cannot be parsed."""
+    before, at, _ = url.rpartition("@")
+    if not at:
+        return
+    userinfo = re.split(r"//|\\\\", before, maxsplit=1)[-1]
+    user, colon, password = userinfo.partition(":")
+    for value in (userinfo, password if colon else user):
+        secrets.register(value)
+        secrets.register(urllib.parse.unquote(value))
+
+
 def redact(url: str) -> str:
-    """Return the URL with the credentials in it shown as ``***``."""
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    if not separator or "@" not in authority:
-        return url
-    return f"{scheme}://***@{authority.rpartition('@')[2]}{slash}{path}"
+    """Return what of a URL is certainly no credential; the rest, and its query, is ``***``."""
+    if found := _CERTAIN.fullmatch(url) or _PARTIAL.fullmatch(url):
+        scheme, userinfo, place, query = found.groups()
+        hidden = f"{_MASK}@" if userinfo else ""
+        return f"{scheme}{hidden}{place}" + (f"?{_MASK}" if query else "")
+    scheme = _SCHEME.match(url)
+    return (scheme[0] if scheme else "") + _MASK

@@ -127,7 +127,16 @@ def test_credentials_in_a_url_are_used_and_never_shown() -> None:
     [
         ("http://me:secret@host:9091/path", "http://***@host:9091/path"),
         ("https://token@host", "https://***@host"),
-        ("http://host/a@b", "http://host/a@b"),
+        ("HTTP://me:secret@host/path?token=secret", "HTTP://***@host/path?***"),
+        ("gw:9091", "gw:9091"),
+        ("/login?next=secret", "/login?***"),
+        ("http://host/a@b", "http://***"),
+        ("http://user:pa/SECRET@gw", "http://***"),
+        ("user:SECRET@gw:9091", "***"),
+        ("https//user:SECRET@gw", "***"),
+        ("http://user:SEC RET@gw", "http://***"),
+        ("http:\\\\user:SECRET@gw", "***"),
+        ("http://user:SEC@RET@gw", "http://***"),
     ],
 )
 def test_a_url_is_shown_without_its_credentials(url: str, shown: str) -> None:
