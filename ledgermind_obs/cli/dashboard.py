@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,25 @@ import click
 import msgspec
 
 from ledgermind_obs.cli import explain, warn
-from ledgermind_obs.cli.catalogue_options import FORMATS, catalogue_options, tell
+from ledgermind_obs.cli.catalogue_options import catalogue_options, source_names
 from ledgermind_obs.cli.credentials import secret
-from ledgermind_obs.cli.help import Command, in_order
+from ledgermind_obs.cli.findings_options import Handling, findings_options, read_each, tell
+from ledgermind_obs.cli.help import DESTINATION, OUTPUT, Command, HelpfulCommand, in_group
 from ledgermind_obs.cli.options import Duration, option
+from ledgermind_obs.cli.project_options import Workplace
 from ledgermind_obs.errors import ConfigurationError, ObsError
+from ledgermind_obs.findings import Checked
 from ledgermind_obs.http.endpoint import Endpoint, Tls, bearer_auth
 from ledgermind_obs.monitoring import dashboard as dashboards
-from ledgermind_obs.monitoring.dashboard import MAX_BYTES, Dashboard, read_dashboard
-from ledgermind_obs.monitoring.expressions import Catalogue, Fault
+from ledgermind_obs.monitoring.dashboard import (
+    CODES,
+    MAX_BYTES,
+    Dashboard,
+    panel_titles,
+    read_dashboard,
+)
+from ledgermind_obs.monitoring.expressions import Catalogue
+from ledgermind_obs.monitoring.files import dashboard_files, read_file
 from ledgermind_obs.monitoring.grafana import Grafana, Outcome
 from ledgermind_obs.render.documents import to_json
 
@@ -34,26 +44,59 @@ files_argument = click.argument(
 )
 
 
+_format_option = in_group(
+    OUTPUT,
+    option(
+        "--format",
+        "output",
+        env="OBS_DASHBOARD_FORMAT",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        help="Output format.",
+    ),
+)
+
+CHECK_EXAMPLES = """
+obs dashboard check ops/grafana/dashboards
+# metrics of node_exporter beside those of obs
+obs dashboard check board.json --allow-metric 'node_*'
+# annotations on a pull request; warnings fail, too
+obs dashboard check boards --format github --fail-on warning
+"""
+IMPORT_EXAMPLES = """
+obs dashboard import ops/grafana/dashboards --folder ML
+# what would be done
+obs dashboard import board.json --dry-run
+# without a folder in between
+obs dashboard import - < board.json
+"""
+DIFF_EXAMPLES = """
+obs dashboard diff ops/grafana/dashboards
+obs dashboard diff board.json --format json
+"""
+
+
 @click.group()
 def dashboard() -> None:
     """Check Grafana dashboards, and import them."""
 
 
-_grafana_options = in_order(
-    option("--url", env="GRAFANA_URL", default="http://localhost:3000", help="Grafana's address."),
-    option("--api-key-file", type=_FILE, help="Holds the key; or set GRAFANA_API_KEY."),
-    option("--ca-file", env="GRAFANA_CA_FILE", type=_FILE, help="A private CA, as PEM."),
+_grafana_options = in_group(
+    DESTINATION,
+    option("--url", env="GRAFANA_URL", default="http://localhost:3000", help="Grafana's URL."),
+    option("--api-key-file", type=_FILE, help="File with the API key, or set GRAFANA_API_KEY."),
+    option("--ca-file", env="GRAFANA_CA_FILE", type=_FILE, help="A private CA, in PEM format."),
     option(
         "--timeout",
         env="OBS_GRAFANA_TIMEOUT",
         type=Duration(),
         default="30s",
-        help="How long a call may take with all its retries.",
+        help="Time limit of a call, retries included.",
     ),
     option(
         "--datasource",
         metavar="NAME|UID",
-        help="The Prometheus data source.  [default: the only one, where one must be named]",
+        help="The Prometheus data source.  [default: the only one, if one is needed]",
     ),
 )
 
@@ -83,15 +126,23 @@ def grafana_options(command: Command) -> Command:
     return _grafana_options(wrapper)
 
 
-@dashboard.command("import")
+@dashboard.command("import", cls=HelpfulCommand, examples=IMPORT_EXAMPLES)
 @files_argument
 @grafana_options
-@option("--folder", metavar="UID|TITLE", help="Where to.  [default: where it is, else General]")
-@option("--create-folder", is_flag=True, help="Make the folder where there is none.")
-@option("--message", default="imported by obs", help="For the dashboard's version history.")
-@option("--force", is_flag=True, help="Replace an edit that was made while importing, too.")
+@option(
+    "--folder",
+    metavar="UID|TITLE",
+    help="Target folder, by UID or title.  [default: its current folder, or General]",
+)
+@option("--create-folder", is_flag=True, help="Create the folder if it does not exist.")
+@option("--message", default="imported by obs", help="Text for the version history.")
+@option(
+    "--force",
+    is_flag=True,
+    help="Overwrite even if someone edited the dashboard during the import.",
+)
 @option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
-@option("--format", "output", type=FORMATS, default="table", help="What to print.")
+@_format_option
 def import_command(
     files: tuple[Path, ...],
     grafana: Grafana,
@@ -105,9 +156,10 @@ def import_command(
 ) -> None:
     """Import dashboards into Grafana.
 
-    What is there already stays as it is; what differs becomes a new version. Nothing replaces an
-    edit that was made in between, nor another dashboard of the same title. In a directory every
-    .json file is a dashboard. With --format json one object is printed for each.
+    A dashboard that is already there stays as it is; one that differs becomes a new version. An
+    edit made during the import is not overwritten, and neither is another dashboard of the same
+    title. In a directory, every .json file is a dashboard. With --format json, one object is
+    printed per dashboard.
     """
     place = _folder(grafana, folder, create=create_folder, dry_run=dry_run) if folder else None
     resolve = _resolver(grafana, datasource)
@@ -119,17 +171,17 @@ def import_command(
         )
         _show(found, outcome, grafana.endpoint.url, output)
 
-    _each(_paths(files), put)
+    _each(dashboard_files(files), put)
 
 
-@dashboard.command()
+@dashboard.command(cls=HelpfulCommand, examples=DIFF_EXAMPLES)
 @files_argument
 @grafana_options
-@option("--format", "output", type=FORMATS, default="table", help="What to print.")
+@_format_option
 def diff(files: tuple[Path, ...], grafana: Grafana, datasource: str | None, output: str) -> None:
     """Compare dashboards with those that Grafana has.
 
-    Exit code 1 means that one differs, or is not there.
+    Exit code 1 means that a dashboard differs, or is not in Grafana.
     """
     resolve, differing = _resolver(grafana, datasource), []
 
@@ -144,29 +196,40 @@ def diff(files: tuple[Path, ...], grafana: Grafana, datasource: str | None, outp
         differing.extend(lines)
         _show_differences(found, lines, output)
 
-    _each(_paths(files), compare)
+    _each(dashboard_files(files), compare)
     sys.exit(1 if differing else 0)
 
 
-@dashboard.command()
+@dashboard.command(cls=HelpfulCommand, examples=CHECK_EXAMPLES)
 @files_argument
-@option("--format", "output", type=FORMATS, default="table", help="What to print.")
+@findings_options(CODES, "OBS_DASHBOARD_IGNORE")
 @catalogue_options
-def check(files: tuple[Path, ...], output: str, catalogue: Catalogue) -> None:
+def check(
+    files: tuple[Path, ...],
+    handling: Handling,
+    place: Workplace,  # noqa: ARG001 - the catalogue is all that is needed of it
+    catalogue: Catalogue,
+) -> None:
     """Check dashboards without asking Grafana.
 
-    Exit code 1 means that something is wrong: panel ids, places, units, thresholds, a data source
-    that is not resolved, a green tile for no data, a query that is not PromQL or asks for a metric,
-    a label or a table that is not there.
+    Exit code 1 means that a panel could mislead or stay empty: it would show missing data in green,
+    its thresholds do not count, its query merges sources or asks for a metric, label or table that
+    is not there. Warnings are about layout, titles and units. docs/dashboard.md explains each code.
     """
-    faults: list[Fault] = []
-
-    def look(path: Path) -> None:
-        faults.extend(dashboards.check(_read(path), catalogue))
-
-    paths = _paths(files)
-    code = _failures(paths, look)
-    tell(faults, f"{len(paths)} file{'' if len(paths) == 1 else 's'}", output, code)
+    paths = dashboard_files(files)
+    boards, unread = read_each(paths, _read)
+    checked = Checked(
+        command="dashboard check",
+        codes=CODES,
+        looked_at={
+            "files": [str(path) for path in paths],
+            "panels": [title for board in boards for title in panel_titles(board)],
+            "sources": source_names(catalogue),
+        },
+        findings=[found for board in boards for found in dashboards.check(board, catalogue)],
+        unread=unread,
+    )
+    tell(checked, handling)
 
 
 def _folder(grafana: Grafana, wanted: str, *, create: bool, dry_run: bool) -> str | None:
@@ -211,32 +274,11 @@ def _failures(paths: list[Path], work: Callable[[Path], None]) -> int:
     return max(codes)
 
 
-def _paths(given: tuple[Path, ...]) -> list[Path]:
-    paths = [path for place in given for path in _below(place)]
-    if not paths:
-        raise ConfigurationError(f"no .json file in {', '.join(map(str, given))}")
-    return paths
-
-
-def _below(place: Path) -> Iterator[Path]:
-    if place.is_dir():
-        yield from sorted(path for path in place.rglob("*.json") if path.is_file())
-    else:
-        yield place
-
-
 def _read(path: Path) -> Dashboard:
     """Return the dashboard of a file; what is too large to be one is not read to its end."""
-    name = "standard input" if path == _DASH else str(path)
-    try:
-        if path == _DASH:
-            content = sys.stdin.buffer.read(MAX_BYTES + 1)
-        else:
-            with path.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {name}: {error.strerror}") from error
-    return read_dashboard(content, name)
+    if path == _DASH:
+        return read_dashboard(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
+    return read_dashboard(read_file(path), str(path))
 
 
 def _show(found: Dashboard, outcome: Outcome, url: str, output: str) -> None:

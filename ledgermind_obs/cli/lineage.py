@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from ledgermind_obs.cli import warn
+from ledgermind_obs.cli.findings_options import Handling, findings_options, tell
 from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.cli.options import option
 from ledgermind_obs.cli.project_options import Workplace, workplace_options
@@ -18,15 +18,8 @@ from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from ledgermind_obs.dbt.manifest_file import open_manifest
 from ledgermind_obs.dbt.project import project_name
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.lineage.findings import (
-    CODES,
-    Checked,
-    Finding,
-    Ignore,
-    Surroundings,
-    check,
-    without,
-)
+from ledgermind_obs.findings import Finding
+from ledgermind_obs.lineage.findings import CODES, Surroundings, check
 from ledgermind_obs.lineage.graph import Lineage, find_node, search
 
 if TYPE_CHECKING:
@@ -35,23 +28,6 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 _PLACE = click.Path(path_type=Path)
-
-
-class IgnoreEntry(click.ParamType):  # type: ignore[type-arg]
-    """``CODE`` or ``CODE:NODE``."""
-
-    name = "code[:node]"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Ignore:
-        """Return the entry; the node may be a pattern."""
-        if isinstance(value, Ignore):
-            return value
-        code, _, pattern = value.partition(":")
-        if code not in {known.id for known in CODES}:
-            self.fail(f"{code!r} is not a code; see docs/lineage.md", param, ctx)
-        return Ignore(code, pattern or "*")
 
 
 CHECK_EXAMPLES = """
@@ -85,51 +61,31 @@ def lineage() -> None:
 @lineage.command("check", cls=HelpfulCommand, examples=CHECK_EXAMPLES)
 @click.argument("exposures", nargs=-1)
 @option("--tag", multiple=True, help="Check only exposures with this tag.")
-@option(
-    "--fail-on",
-    type=click.Choice(["error", "warning"]),
-    default="error",
-    help="The least severity that gives exit code 1.",
-)
-@option("--ignore", type=IgnoreEntry(), multiple=True, help="Leave out these findings.")
 @option("--rules", type=_PLACE, help="Alert rules.  [default: prometheus/rules, if there]")
 @option(
     "--dashboards", type=_PLACE, help="Dashboards.  [default: ops/grafana/dashboards, if there]"
 )
 @option("--artifact", type=_FILE, help="The last run.  [default: the project's sources.json]")
-@option(
-    "--format",
-    "output",
-    type=click.Choice(["table", "json", "github", "sarif", "junit"]),
-    default="table",
-    help="Output format.",
-)
+@findings_options(CODES, "OBS_LINEAGE_IGNORE")
 @workplace_options
 def check_command(
     exposures: tuple[str, ...],
     tag: tuple[str, ...],
-    fail_on: str,
-    ignore: tuple[Ignore, ...],
     rules: Path | None,
     dashboards: Path | None,
     artifact: Path | None,
-    output: str,
+    handling: Handling,
     place: Workplace,
 ) -> None:
-    """Say what is wrong with the lineage upstream of exposures: of all, or of those named.
+    """Check the lineage upstream of exposures: all of them, or those that are named.
 
-    Exit code 1 means that something is.
+    Exit code 1 means that a gate on that lineage cannot be trusted: an upstream source is not
+    measured, or dbt cannot see what the data comes from. docs/lineage.md explains each code.
     """
-    from ledgermind_obs.render.findings import FORMATS, worst
-
     names = exposures or _chosen(place.lineage, tag)
     around = _surroundings(place, rules, dashboards, artifact)
     found = check(place.lineage, names, around)
-    _tell_unused(ignore, found.findings)
-    left = [_located(finding, place) for finding in without(found.findings, ignore)]
-    shown = Checked(found.exposures, found.nodes, found.sources, left)
-    click.echo(FORMATS[output](shown))
-    sys.exit(1 if worst(left, fail_on) else 0)
+    tell(found, handling, lambda finding: _located(finding, place))
 
 
 def _chosen(lineage: Lineage, tags: Iterable[str]) -> list[str]:
@@ -165,12 +121,6 @@ def _surroundings(
     )
 
 
-def _tell_unused(ignored: Iterable[Ignore], findings: list[Finding]) -> None:
-    for entry in ignored:
-        if not any(entry.covers(finding) for finding in findings):
-            warn(f"--ignore {entry.code}:{entry.pattern} ignores nothing")
-
-
 def _located(finding: Finding, place: Workplace) -> Finding:
     from ledgermind_obs.lineage.locations import located
 
@@ -193,6 +143,7 @@ def _shown(path: Path) -> str:
 @option(
     "--format",
     "output",
+    env="OBS_GRAPH_FORMAT",
     type=click.Choice(["tree", "mermaid", "dot", "json"]),
     default="tree",
     help="Output format.",
@@ -241,6 +192,7 @@ def graph_command(
 @option(
     "--format",
     "output",
+    env="OBS_SEARCH_FORMAT",
     type=click.Choice(["table", "json"]),
     default="table",
     help="Output format.",
@@ -273,12 +225,14 @@ def search_command(
 @option("--state", type=_DIRECTORY, help="Compare with the manifest.json in this directory.")
 @option(
     "--fail-on",
+    env="OBS_IMPACT_FAIL_ON",
     type=click.Choice(["critical", "unknown", "high", "low"]),
     help="The least severity that gives exit code 1.  [default: never]",
 )
 @option(
     "--format",
     "output",
+    env="OBS_IMPACT_FORMAT",
     type=click.Choice(["table", "json", "markdown"]),
     default="table",
     help="Output format.",

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from ledgermind_obs.cli.catalogue_options import FORMATS, catalogue_options, tell
+from ledgermind_obs.cli import warn
+from ledgermind_obs.cli.catalogue_options import catalogue_options, source_names
+from ledgermind_obs.cli.findings_options import Handling, findings_options, read_each, tell
+from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.cli.options import option
-from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.monitoring import rules as rule_files
+from ledgermind_obs.cli.project_options import Workplace
+from ledgermind_obs.findings import Checked, Finding
 from ledgermind_obs.monitoring.expressions import Catalogue
-from ledgermind_obs.monitoring.rules import Rule, read_rules
+from ledgermind_obs.monitoring.files import (
+    RULES,
+    RUNBOOKS,
+    read_file,
+    rule_files,
+    runbook_pages,
+)
+from ledgermind_obs.monitoring.rules import CODES, Rule, check, read_rules
+from ledgermind_obs.monitoring.runbooks import Page
 
-DEFAULT_RULES = Path("prometheus/rules")
+CHECK_EXAMPLES = """
+obs rules check
+# rules in another folder, runbook pages in a third
+obs rules check monitoring/rules --runbooks handbook
+# a file for a code scanner; warnings fail, too
+obs rules check --format sarif --fail-on warning > rules.sarif
+"""
+
+_DASH = Path("-")
 
 
 @click.group()
@@ -21,49 +42,80 @@ def rules() -> None:
     """Check the alert rules."""
 
 
-@rules.command()
+@rules.command("check", cls=HelpfulCommand, examples=CHECK_EXAMPLES)
 @click.argument(
-    "files", nargs=-1, type=click.Path(path_type=Path, exists=True), metavar="[FILE|DIR]..."
+    "files",
+    nargs=-1,
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="[FILE|DIR|-]...",
 )
 @option(
     "--runbooks",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default="docs",
-    help="Where the pages are that the alerts link to.",
+    help="Folder of the pages that the alerts link to.  [default: docs, if there]",
 )
-@option("--format", "output", type=FORMATS, default="table", help="What to print.")
+@findings_options(CODES, "OBS_RULES_IGNORE")
 @catalogue_options
-def check(files: tuple[Path, ...], runbooks: Path, output: str, catalogue: Catalogue) -> None:
-    """Check rule files against the metrics, the dbt project and the runbook.
+def check_command(
+    files: tuple[Path, ...],
+    runbooks: Path | None,
+    handling: Handling,
+    place: Workplace,
+    catalogue: Catalogue,
+) -> None:
+    """Check alert rules against the metrics, the dbt project and the runbook.
 
-    Without a FILE these are the files of prometheus/rules. Exit code 1 means that something is
-    wrong: a metric or label that nobody exports, sources made one, a source without an alert, an
-    alert for a table that is not there, a runbook section that is missing.
+    Without FILE, the files in prometheus/rules. Exit code 1 means that an alert could stay silent
+    or mislead: it uses a metric or label that nobody exports, merges sources, names a table that
+    the project does not have, or links to a runbook section that is missing; or that a source has
+    no alert at all. docs/alerting.md explains each code.
     """
-    loaded = [rule for path in _paths(files or (DEFAULT_RULES,)) for rule in _read(path)]
-    pages = {page.name: rule_files.anchors(page.read_text()) for page in runbooks.glob("*.md")}
-    faults = rule_files.check(loaded, catalogue, pages)
-    alerts = sum(rule.is_alert for rule in loaded)
-    tell(faults, f"{alerts} alerts, {len(catalogue.sources or ())} sources", output)
-
-
-def _paths(given: tuple[Path, ...]) -> list[Path]:
-    found = [
-        file
-        for path in given
-        for file in (
-            sorted([*path.glob("*.yml"), *path.glob("*.yaml")]) if path.is_dir() else [path]
-        )
-    ]
-    if not found:
-        raise ConfigurationError(
-            f"no rule file in {', '.join(map(str, given))}", "name the files, or their directory"
-        )
-    return found
+    paths = rule_files(files or (RULES,))
+    contents, unread = read_each(paths, _read)
+    loaded = [rule for found in contents for rule in found]
+    pages = _pages(loaded, runbooks)
+    checked = Checked(
+        command="rules check",
+        codes=CODES,
+        looked_at={
+            "files": [str(path) for path in paths],
+            "alerts": [rule.name for rule in loaded if rule.is_alert],
+            "sources": source_names(catalogue),
+            "runbooks": sorted(pages or ()),
+        },
+        findings=check(loaded, catalogue, pages, whole=not unread),
+        unread=unread,
+    )
+    tell(checked, handling, lambda finding: _located(finding, place))
 
 
 def _read(path: Path) -> list[Rule]:
-    try:
-        return read_rules(path.read_bytes(), str(path))
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    if path == _DASH:
+        return read_rules(sys.stdin.buffer.read(), "standard input")
+    return read_rules(read_file(path), str(path))
+
+
+def _pages(loaded: Sequence[Rule], given: Path | None) -> Mapping[str, Page] | None:
+    """Return the pages that the alerts link to, and say which links cannot be checked.
+
+    None stands for no folder to look into.
+    """
+    links = [rule.runbook for rule in loaded if rule.is_alert and rule.runbook]
+    elsewhere = [link for link in links if not link.is_markdown]
+    wanted = [link.page for link in links if link.is_markdown]
+    folder = given or (RUNBOOKS if RUNBOOKS.is_dir() else None)
+    if elsewhere:
+        count = f"{len(elsewhere)} of {len(links)} runbook links"
+        warn(f"not checked: {count}, which lead to no Markdown file, such as {elsewhere[0].url}")
+    if wanted and folder is None:
+        warn(f"not checked: {len(wanted)} runbook links, as there is no folder {RUNBOOKS}")
+        click.echo("     name the folder that has the pages: --runbooks DIR", err=True)
+    return None if folder is None else runbook_pages(folder, wanted)
+
+
+def _located(finding: Finding, place: Workplace) -> Finding:
+    """Return the finding; one about a source gets the file and line that declare the source."""
+    from ledgermind_obs.lineage.locations import located
+
+    is_source = finding.node in place.lineage.nodes
+    return located(finding, place.lineage, place.project_dir) if is_source else finding

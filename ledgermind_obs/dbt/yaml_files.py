@@ -6,6 +6,7 @@ place and the kind of the fault instead.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,14 @@ from typing import Any
 import yaml
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# A thousand levels are far more than people write, and far fewer than what overflows libyaml's
+# stack, which ends the process. Only brackets and signs in a row can nest so deep in a small file.
+MAX_DEPTH = 1000
+_OPENING = re.compile(rb"[\[{]|[-?](?=[\s\x00])")
+
+_NULL = "tag:yaml.org,2002:null"
+_MERGE = "tag:yaml.org,2002:merge"
 
 _KINDS = {
     "ReaderError": "a character that YAML does not allow",
@@ -32,13 +41,71 @@ class FaultyYamlError(yaml.YAMLError):
 def load(content: bytes) -> Any:
     """Return what a document holds; raises FaultyYamlError."""
     with _in_own_words():
+        _refuse_too_deep(content)
         return yaml.load(content, Loader=_LOADER)  # noqa: S506 - a safe loader
 
 
-def compose(text: str) -> yaml.Node | None:
+def compose(text: str | bytes) -> yaml.Node | None:
     """Return a document's nodes, which know their lines; raises FaultyYamlError."""
     with _in_own_words():
+        _refuse_too_deep(text.encode(errors="replace") if isinstance(text, str) else text)
         return yaml.compose(text, Loader=_LOADER)
+
+
+def pairs(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:
+    """Yield the keys and values of a mapping, then those that ``<<`` merges into it."""
+    # An alias is the node itself, so that each is looked at once however often it is merged.
+    seen, pending = set[int](), [node] if isinstance(node, yaml.MappingNode) else []
+    while pending:
+        found = pending.pop(0)
+        if id(found) in seen:
+            continue
+        seen.add(id(found))
+        for key, value in found.value:
+            if key.tag == _MERGE:
+                merged = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                pending += [part for part in merged if isinstance(part, yaml.MappingNode)]
+            elif isinstance(key, yaml.ScalarNode):
+                yield str(key.value), value
+
+
+def value_of(node: yaml.Node | None, key: str) -> yaml.Node | None:
+    """Return the value of a mapping's key; None if it is no mapping, or has no such key."""
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    return next((value for name, value in pairs(node) if name == key), None)
+
+
+def items_of(node: yaml.Node | None, key: str) -> list[yaml.Node]:
+    """Return the items of the list under a key; none if there is no list."""
+    value = value_of(node, key)
+    return list(value.value) if isinstance(value, yaml.SequenceNode) else []
+
+
+def text_of(node: yaml.Node | None) -> str | None:
+    """Return a scalar as it is written; None for what is no scalar, and for null."""
+    if not isinstance(node, yaml.ScalarNode) or node.tag == _NULL:
+        return None
+    return str(node.value)
+
+
+def line_of(node: yaml.Node) -> int:
+    """Return the line, from 1, at which a node begins."""
+    return int(node.start_mark.line) + 1
+
+
+def _refuse_too_deep(content: bytes) -> None:
+    """Raise FaultyYamlError if lists and mappings are nested too deep to be read."""
+    if len(_OPENING.findall(content)) <= MAX_DEPTH:
+        return
+    depth = 0
+    for event in yaml.parse(content, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise FaultyYamlError(f"it is nested more than {MAX_DEPTH} levels deep")
 
 
 @contextmanager

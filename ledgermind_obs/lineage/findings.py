@@ -1,38 +1,17 @@
-"""What is wrong with the lineage above an exposure: one code a kind of finding.
-
-Each code has a paragraph in ``docs/lineage.md``.
-"""
+"""What is wrong with the lineage upstream of an exposure: one code per kind of finding."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from enum import StrEnum
-from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 import msgspec
 
 from ledgermind_obs.dbt.manifest import Node, Source
+from ledgermind_obs.findings import Checked, Code, Finding, Severity, nearest, worst_first
 from ledgermind_obs.lineage.blind_spots import Blindness, advice, blind_spots
 from ledgermind_obs.lineage.graph import Lineage, Walk, path
 from ledgermind_obs.metrics import source_labels
 from ledgermind_obs.monitoring.promql import Selector
-
-
-class Severity(StrEnum):
-    """How bad a finding is: an error means that the gate cannot be trusted."""
-
-    ERROR = "error"
-    WARNING = "warning"
-
-
-class Code(NamedTuple):
-    """One kind of finding."""
-
-    id: str
-    severity: Severity
-    title: str
-
 
 _E, _W = Severity.ERROR, Severity.WARNING
 
@@ -76,23 +55,6 @@ _BLIND = {
 }
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One fault: its code, the node it is at, in which file and line, and how to mend it.
-
-    ``path`` leads from the node down to an exposure, by name.
-    """
-
-    code: str
-    severity: Severity
-    node: str
-    name: str
-    message: str
-    next_step: str
-    file: str = ""
-    line: int = 0
-    path: tuple[str, ...] = ()
-
-
 class Surroundings(msgspec.Struct, frozen=True):
     """What a check knows beside the manifest; None means that there is nothing to compare with."""
 
@@ -104,53 +66,27 @@ class Surroundings(msgspec.Struct, frozen=True):
     measured: frozenset[str] | None = None
 
 
-class Checked(msgspec.Struct, frozen=True):
-    """What was looked at, and what was found there, the worst first."""
-
-    exposures: list[str]
-    nodes: list[str]
-    sources: list[str]
-    findings: list[Finding] = msgspec.field(default_factory=list)
-
-
-class Ignore(NamedTuple):
-    """A code, and the pattern of the node names it is ignored at."""
-
-    code: str
-    pattern: str = "*"
-
-    def covers(self, finding: Finding) -> bool:
-        """Return whether the finding is to be ignored."""
-        names = (finding.name, finding.node)
-        return finding.code == self.code and any(fnmatchcase(n, self.pattern) for n in names)
-
-
 def check(lineage: Lineage, names: Sequence[str], around: Surroundings) -> Checked:
-    """Return what is wrong with the exposures of these names or ids, and with all above them."""
+    """Return what is wrong with the exposures of these names or ids, and upstream of them."""
     known = {name: _exposure_ids(lineage, name) for name in names}
     starts = [uid for uids in known.values() for uid in uids]
     walk = lineage.ancestors(starts)
     findings = [
         *_of_manifest(lineage, around),
-        *(_absent(lineage, name) for name, uids in known.items() if not uids),
+        *(f for name, uids in known.items() if not uids for f in _absent(lineage, name)),
         *_of_exposures(lineage, starts),
         *_of_blind_spots(lineage, walk),
         *_of_sources(lineage, walk, around),
         *_of_models(lineage, walk),
     ]
-    above = [uid for uid in walk if uid not in lineage.exposures]
-    sources = [uid for uid in above if uid in lineage.manifest.sources]
-    return Checked(starts, above, sources, sorted(findings, key=_worst_first))
-
-
-def without(findings: Iterable[Finding], ignored: Iterable[Ignore]) -> list[Finding]:
-    """Return the findings that no entry of the ignore list covers."""
-    entries = list(ignored)
-    return [finding for finding in findings if not any(e.covers(finding) for e in entries)]
-
-
-def _worst_first(finding: Finding) -> tuple[bool, str, str]:
-    return finding.severity is not Severity.ERROR, finding.code, finding.name
+    upstream = [uid for uid in walk if uid not in lineage.exposures]
+    sources = [uid for uid in upstream if uid in lineage.manifest.sources]
+    return Checked(
+        command="lineage check",
+        codes=CODES,
+        looked_at={"exposures": starts, "nodes": upstream, "sources": sources},
+        findings=worst_first(findings),
+    )
 
 
 def _exposure_ids(lineage: Lineage, name: str) -> list[str]:
@@ -159,19 +95,16 @@ def _exposure_ids(lineage: Lineage, name: str) -> list[str]:
     return [uid for uid, exposure in lineage.exposures.items() if exposure.name == name]
 
 
-def _absent(lineage: Lineage, name: str) -> Finding:
-    ids = {uid for uid in lineage.disabled if uid.startswith("exposure.")}
+def _absent(lineage: Lineage, name: str) -> Iterator[Finding]:
+    """Yield a finding for each disabled exposure of that name or id, or one if there is none."""
+    ids = sorted(uid for uid in lineage.disabled if uid.startswith("exposure."))
     disabled = [uid for uid in ids if name in {uid, uid.split(".")[-1]}]
-    code = DISABLED_EXPOSURE if disabled else ABSENT
-    next_step = "enable it in its config" if disabled else "declare it, or correct its name"
-    return Finding(
-        code=code.id,
-        severity=code.severity,
-        node=disabled[0] if disabled else name,
-        name=name,
-        message="is disabled" if disabled else "is not an exposure of the project",
-        next_step=next_step,
-    )
+    for uid in disabled:
+        yield DISABLED_EXPOSURE.at(name, "is disabled", "enable it in its config", node=uid)
+    if not disabled:
+        names = sorted(exposure.name for exposure in lineage.exposures.values())
+        next_step = f"declare it, or correct its name: {nearest(name, names)}"
+        yield ABSENT.at(name, "is not an exposure of the project", next_step, node=name)
 
 
 def _of_manifest(lineage: Lineage, around: Surroundings) -> Iterator[Finding]:
@@ -187,14 +120,7 @@ def _of_manifest(lineage: Lineage, around: Surroundings) -> Iterator[Finding]:
 
 
 def _of_file(code: Code, around: Surroundings, message: str, next_step: str) -> Finding:
-    return Finding(
-        code=code.id,
-        severity=code.severity,
-        node=around.manifest_name,
-        name=around.manifest_name,
-        message=message,
-        next_step=next_step,
-    )
+    return code.at(around.manifest_name, message, next_step, node=around.manifest_name)
 
 
 def _of_exposures(lineage: Lineage, starts: Iterable[str]) -> Iterator[Finding]:
@@ -270,13 +196,11 @@ def _at(
     code: Code, lineage: Lineage, walk: Walk, uid: str, message: str, next_step: str
 ) -> Finding:
     node = lineage.nodes.get(uid)
-    return Finding(
-        code=code.id,
-        severity=code.severity,
+    return code.at(
+        lineage.label(uid),
+        message,
+        next_step,
         node=uid,
-        name=lineage.label(uid),
-        message=message,
-        next_step=next_step,
         file=(node.original_file_path or "") if node else "",
         path=tuple(lineage.label(step) for step in path(walk, uid)),
     )

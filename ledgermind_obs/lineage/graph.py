@@ -12,6 +12,7 @@ from functools import cached_property
 
 from ledgermind_obs.dbt.manifest import Exposure, LineageManifest, Node, Source, tags_of
 from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.findings import nearest
 
 # Each reached node, nearest first, with the node it was reached from; None for a start.
 Walk = dict[str, str | None]
@@ -133,8 +134,10 @@ def find_node(lineage: Lineage, name: str) -> str:
         return found[0]
     if found:
         raise ConfigurationError(f"{name} is one of {', '.join(found)}", "give its id")
+    meant = nearest(name, (node.label for node in lineage.nodes.values()))
     raise ConfigurationError(
-        f"there is no node {name} in the manifest", "see what there is: obs lineage search"
+        f"there is no node {name} in the manifest",
+        f"{meant} Search by a part of the name: obs lineage search --name TEXT",
     )
 
 

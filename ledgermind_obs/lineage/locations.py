@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,45 +12,37 @@ import yaml
 
 from ledgermind_obs.dbt import yaml_files
 from ledgermind_obs.dbt.manifest import Exposure, Source
-from ledgermind_obs.lineage.findings import Finding
+from ledgermind_obs.findings import Finding
 from ledgermind_obs.lineage.graph import Lineage
 
 
 def line_of(text: str, resource: str, names: Sequence[str]) -> int:
-    """Return the line, from 1, that declares a resource; 0 where the text does not tell.
+    """Return the line, from 1, that declares a resource; 0 if the text does not tell.
 
     ``resource`` is dbt's key, such as ``sources``; ``names`` the names on the way to it, such as
     source and table.
     """
-    try:
-        root = yaml_files.compose(text)
-    except yaml.YAMLError:
-        return 0
-    line, scope, key = 0, root, resource
+    line, scope, key = 0, _composed(text), resource
     for name in names:
-        found = [item for item in _items(scope, key) if _scalar(item, "name") == name]
+        found = [item for item in yaml_files.items_of(scope, key) if _name(item) == name]
         if not found:
             return 0
         scope, key = found[0], "tables"
-        line = scope.start_mark.line + 1
+        line = yaml_files.line_of(found[0])
     return line
 
 
-def _items(node: yaml.Node | None, key: str) -> Iterator[yaml.Node]:
-    value = _value(node, key)
-    if isinstance(value, yaml.SequenceNode):
-        yield from value.value
-
-
-def _scalar(node: yaml.Node, key: str) -> str:
-    value = _value(node, key)
-    return str(value.value) if isinstance(value, yaml.ScalarNode) else ""
-
-
-def _value(node: yaml.Node | None, key: str) -> yaml.Node | None:
-    if not isinstance(node, yaml.MappingNode):
+@functools.lru_cache(maxsize=8)
+def _composed(text: str) -> yaml.Node | None:
+    """Return a document's nodes; many findings are about one file."""
+    try:
+        return yaml_files.compose(text)
+    except (yaml.YAMLError, RecursionError):
         return None
-    return next((value for name, value in node.value if name.value == key), None)
+
+
+def _name(node: yaml.Node) -> str | None:
+    return yaml_files.text_of(yaml_files.value_of(node, "name"))
 
 
 def located(finding: Finding, lineage: Lineage, project_dir: Path | None) -> Finding:
@@ -70,12 +63,13 @@ def _path(finding: Finding, lineage: Lineage, project_dir: Path) -> Path:
 
 
 def _line(finding: Finding, lineage: Lineage, path: Path) -> int:
-    from ledgermind_obs.lineage.locations import line_of
-
     node = lineage.nodes[finding.node]
     if path.suffix not in {".yml", ".yaml"} or not path.is_file():
         return 0
-    text = path.read_text(errors="replace")
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return 0
     if isinstance(node, Source):
         return line_of(text, "sources", [node.source_name, node.name])
     return line_of(text, "exposures", [node.name]) if isinstance(node, Exposure) else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ledgermind_obs.metrics import LOADED_AT, STATUS
@@ -20,9 +20,8 @@ def covered_by_rules(rules: Iterable[Rule]) -> list[Selector]:
     return _of_sources(alert_selectors(list(rules)))
 
 
-def covered_by_dashboard(document: Any) -> list[Selector]:
+def covered_by_dashboard(model: Mapping[str, Any]) -> list[Selector]:
     """Return what every query of a dashboard selects; a variable may stand for any source."""
-    model = document.get("dashboard", document) if isinstance(document, dict) else {}
     return [selector for query in queries(model) for selector in selectors(query)]
 
 

@@ -5,15 +5,42 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.monitoring.expressions import Catalogue, Fault, check_expression, unique
+from ledgermind_obs.findings import Code, Finding, Severity
+from ledgermind_obs.monitoring.expressions import Catalogue, check_expression, codes_of
 
 Model = dict[str, Any]
+
+_E, _W = Severity.ERROR, Severity.WARNING
+
+EXPRESSION = codes_of("D")
+NO_EXPRESSION = Code("D108", _E, "query has no expression")
+NO_QUERY = Code("D109", _E, "panel has no query")
+REF_ID = Code("D110", _E, "queries have no refId of their own")
+NO_TITLE = Code("D201", _W, "panel has no title")
+NO_UNIT = Code("D202", _W, "panel has no unit")
+NO_THRESHOLDS = Code("D203", _E, "panel has no thresholds")
+LOST_THRESHOLDS = Code("D204", _E, "thresholds are where Grafana ignores them")
+NO_BASE = Code("D205", _E, "thresholds have no base colour")
+NOT_RISING = Code("D206", _E, "thresholds do not rise")
+GREEN_NOTHING = Code("D207", _E, "missing data would be shown in green")
+NO_ID = Code("D301", _W, "panel has no id")
+SHARED_ID = Code("D302", _E, "panels share an id")
+OFF_GRID = Code("D303", _W, "panel does not fit into the grid")
+OVERLAP = Code("D304", _W, "panels overlap")
+UNRESOLVED = Code("D401", _E, "data source is not resolved")
+
+CODES = (
+    *EXPRESSION.values(),
+    *(NO_EXPRESSION, NO_QUERY, REF_ID),
+    *(NO_TITLE, NO_UNIT, NO_THRESHOLDS, LOST_THRESHOLDS, NO_BASE, NOT_RISING, GREEN_NOTHING),
+    *(NO_ID, SHARED_ID, OFF_GRID, OVERLAP),
+    UNRESOLVED,
+)
 
 MAX_BYTES = 5_000_000
 MAX_UID_LENGTH = 40
@@ -54,12 +81,20 @@ class Dashboard(msgspec.Struct, frozen=True):
         return sorted(set(_INPUT.findall(json.dumps(self.model))))
 
 
-def read_dashboard(content: bytes, name: str) -> Dashboard:
-    """Return the dashboard in a bare model, in the API's envelope, or in an export with ``meta``.
+def read_model(content: bytes, name: str) -> Mapping[str, Any]:
+    """Return the model in a bare file, in the API's envelope, or in an export with ``meta``.
 
-    Raises ConfigurationError where it is none, or of a schema this API does not take.
+    Raises ConfigurationError if it is none, or of a schema this API does not take.
     """
-    model = _unwrapped(_decoded(content, name), name)
+    return _unwrapped(_decoded(content, name), name)
+
+
+def read_dashboard(content: bytes, name: str) -> Dashboard:
+    """Return a dashboard that Grafana would take, without what Grafana sets itself.
+
+    Raises ConfigurationError if there is no such dashboard in it.
+    """
+    model = read_model(content, name)
     kept = {key: value for key, value in model.items() if key not in _SERVER_FIELDS}
     dashboard = Dashboard(name, kept)
     for key in ("title", "uid"):
@@ -69,7 +104,8 @@ def read_dashboard(content: bytes, name: str) -> Dashboard:
         raise ConfigurationError(f"{name} has no title", "Grafana refuses a dashboard without one")
     if not dashboard.uid:
         raise ConfigurationError(
-            f"{name} has no uid", 'give it one ("uid": "my-dashboard"), so that it can be updated'
+            f"{name} has no uid",
+            'give it one, such as "uid": "my-dashboard": a second import finds the first by it',
         )
     if len(dashboard.uid) > MAX_UID_LENGTH or not _UID.fullmatch(dashboard.uid):
         raise ConfigurationError(
@@ -104,25 +140,24 @@ def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
     return list(_differences(_comparable(stored), _comparable(wanted), ""))
 
 
-def check(dashboard: Dashboard, catalogue: Catalogue) -> list[Fault]:
+def check(dashboard: Dashboard, catalogue: Catalogue) -> list[Finding]:
     """Return what is wrong with a dashboard, without asking Grafana."""
-    panels = list(_panels(dashboard))
-    faults = [
+    panels = list(_panels(dashboard.model))
+    return [
         *_check_inputs(dashboard),
         *_check_ids(dashboard, panels),
         *_check_grid(dashboard),
-        *(fault for panel in panels for fault in _check_panel(dashboard, panel)),
-        *(fault for panel in panels for fault in _check_targets(dashboard, panel, catalogue)),
+        *(found for panel in panels for found in _check_panel(dashboard, panel)),
+        *(found for panel in panels for found in _check_targets(dashboard, panel, catalogue)),
         *_check_variables(dashboard, catalogue),
     ]
-    return unique(faults)
 
 
 def queries(model: Mapping[str, Any]) -> list[str]:
     """Return every PromQL expression of the panels, its variables as they are."""
     return [
         target["expr"]
-        for panel in _panels(Dashboard("", dict(model)))
+        for panel in _panels(model)
         for target in _mappings(panel.get("targets"))
         if isinstance(target.get("expr"), str)
     ]
@@ -190,138 +225,189 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line's width
 
 
-def _panels(dashboard: Dashboard) -> Iterator[Mapping[str, Any]]:
+def _panels(model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield every panel, rows and what is folded into them included."""
-    pending = _mappings(dashboard.model.get("panels"))
-    for row in _mappings(dashboard.model.get("rows")):
+    pending = _mappings(model.get("panels"))
+    for row in _mappings(model.get("rows")):
         pending += _mappings(row.get("panels"))
     for panel in pending:
         yield panel
         yield from _mappings(panel.get("panels"))
 
 
-def _check_inputs(dashboard: Dashboard) -> Iterator[Fault]:
+def panel_titles(dashboard: Dashboard) -> list[str]:
+    """Return what each panel is called in messages, in the file's order."""
+    return [_title(panel) for panel in _panels(dashboard.model)]
+
+
+def _check_inputs(dashboard: Dashboard) -> Iterator[Finding]:
     for name in dashboard.inputs:
-        yield Fault(
-            dashboard.name,
-            f"${{{name}}} is not resolved: Grafana's API stores it as it is",
+        yield UNRESOLVED.at(
+            dashboard.title,
+            f"has the unresolved data source ${{{name}}}, which Grafana's API would store as it is",
             'use a variable of type "datasource", or import it with --datasource',
+            node=dashboard.uid,
+            group=dashboard.title,
+            file=dashboard.name,
         )
 
 
-def _check_ids(dashboard: Dashboard, panels: Iterable[Mapping[str, Any]]) -> Iterator[Fault]:
-    seen: dict[object, str] = {}
+def _check_ids(dashboard: Dashboard, panels: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
+    seen: dict[int, str] = {}
     for panel in panels:
-        number, place = panel.get("id"), _place(dashboard, panel)
-        if not isinstance(number, int) or isinstance(number, bool):
-            yield Fault(place, "it has no numeric id", "give each panel an id of its own")
+        number = panel.get("id")
+        if not _is_whole(number):
+            message = "has no id that is a whole number"
+            yield _at(NO_ID, dashboard, panel, message, "give each panel an id of its own")
         elif number in seen:
-            yield Fault(place, f"it has the id {number} of {seen[number]}", "give it its own id")
+            message = f"has the id {number}, and so has {seen[number]}: Grafana mixes them up"
+            yield _at(SHARED_ID, dashboard, panel, message, "give each panel an id of its own")
         else:
             seen[number] = _title(panel)
 
 
-def _check_grid(dashboard: Dashboard) -> Iterator[Fault]:
+def _check_grid(dashboard: Dashboard) -> Iterator[Finding]:
     placed = []
     for panel in _mappings(dashboard.model.get("panels")):
         box = _box(panel)
         if box is None:
-            yield Fault(
-                _place(dashboard, panel),
-                f"its gridPos does not fit into {GRID_COLUMNS} columns",
-                "give it whole numbers x, y, w and h, with x + w at most 24",
-            )
+            message = f"has a gridPos that does not fit into the {GRID_COLUMNS} columns"
+            next_step = "give it whole numbers x, y, w and h, with x + w at most 24"
+            yield _at(OFF_GRID, dashboard, panel, message, next_step)
         else:
             placed.append((panel, box))
-    for (one, first), (other, second) in combinations(placed, 2):
-        if _overlap(first, second):
-            yield Fault(
-                _place(dashboard, other), f"it covers a part of {_title(one)}", "move one of them"
-            )
+    for one, other in _overlaps([box for _, box in placed]):
+        message = f"overlaps {_title(placed[one][0])}: Grafana moves one of them"
+        yield _at(OVERLAP, dashboard, placed[other][0], message, "move one of them")
 
 
 def _box(panel: Mapping[str, Any]) -> tuple[int, int, int, int] | None:
     grid = _mapping(panel.get("gridPos"))
-    values = [grid.get(key) for key in "xywh"]
-    if not all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values):
+    values = [value for key in "xywh" if _is_whole(value := grid.get(key)) and value >= 0]
+    if len(values) < len("xywh"):
         return None
-    x, y, w, h = (int(v) for v in values if v is not None)
+    x, y, w, h = values
     return (x, y, w, h) if w and h and x + w <= GRID_COLUMNS else None
 
 
-def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
-    (ax, ay, aw, ah), (bx, by, bw, bh) = one, other
-    return ax < bx + bw and bx < ax + aw and ay < by + bh and by < ay + ah
+def _overlaps(boxes: list[tuple[int, int, int, int]]) -> list[tuple[int, int]]:
+    """Return pairs of boxes that overlap, the earlier first, each later box once."""
+    found: dict[int, int] = {}
+    for column in range(GRID_COLUMNS):
+        inside = [i for i, (x, _, w, _) in enumerate(boxes) if x <= column < x + w]
+        lowest = -1
+        for index in sorted(inside, key=lambda i: (boxes[i][1], i)):
+            _, y, _, h = boxes[index]
+            if lowest >= 0 and y < boxes[lowest][1] + boxes[lowest][3]:
+                found.setdefault(max(lowest, index), min(lowest, index))
+            if lowest < 0 or y + h > boxes[lowest][1] + boxes[lowest][3]:
+                lowest = index
+    return sorted((one, other) for other, one in found.items())
 
 
-def _check_panel(dashboard: Dashboard, panel: Mapping[str, Any]) -> Iterator[Fault]:
-    if panel.get("type") not in _PLOTTED:
+def _check_panel(dashboard: Dashboard, panel: Mapping[str, Any]) -> Iterator[Finding]:
+    if not _is_plotted(panel):
         return
-    place = _place(dashboard, panel)
     defaults = _mapping(_mapping(panel.get("fieldConfig")).get("defaults"))
     if not panel.get("title"):
-        yield Fault(place, "it has no title", "say what it shows")
+        next_step = "give it a title that says what it shows"
+        yield _at(NO_TITLE, dashboard, panel, "has no title", next_step)
     if not defaults.get("unit"):
-        yield Fault(place, "it has no unit", "set fieldConfig.defaults.unit")
+        next_step = "set fieldConfig.defaults.unit, such as h or s: a bare number can be misread"
+        yield _at(NO_UNIT, dashboard, panel, "has no unit", next_step)
     if "thresholds" in panel:
-        yield Fault(
-            place, "Grafana ignores thresholds of the panel", "set fieldConfig.defaults.thresholds"
-        )
-    yield from _check_steps(place, defaults)
-    if panel.get("type") in _COLOURED and not _maps_null(defaults):
-        yield Fault(
-            place,
-            "nothing is green here: null and NaN have no value mapping",
-            'map the special value "null+nan" to a text and a colour',
-        )
+        message = "has thresholds where Grafana ignores them"
+        next_step = "move them to fieldConfig.defaults.thresholds"
+        yield _at(LOST_THRESHOLDS, dashboard, panel, message, next_step)
+    for code, message, next_step in _wrong_colours(panel, defaults):
+        yield _at(code, dashboard, panel, message, next_step)
 
 
-def _check_steps(place: str, defaults: Mapping[str, Any]) -> Iterator[Fault]:
+def _wrong_colours(
+    panel: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Iterator[tuple[Code, str, str]]:
     steps = _mappings(_mapping(defaults.get("thresholds")).get("steps"))
-    values = [step.get("value") for step in steps]
+    coloured = panel.get("type") in _COLOURED
+    if steps:
+        yield from _wrong_steps([step.get("value") for step in steps])
+    elif coloured:
+        next_step = "set fieldConfig.defaults.thresholds.steps to the limits that the alerts use"
+        yield NO_THRESHOLDS, "has no thresholds, so its colour says nothing", next_step
+    if coloured and not _maps_null(defaults):
+        yield (
+            GREEN_NOTHING,
+            "would show missing data in green",
+            'map the special value "null+nan" to a text and a colour other than green',
+        )
+
+
+def _wrong_steps(values: list[Any]) -> Iterator[tuple[Code, str, str]]:
     numbers = [value for value in values[1:] if isinstance(value, int | float)]
-    if not steps:
-        yield Fault(place, "it has no thresholds", "set fieldConfig.defaults.thresholds.steps")
-    elif values[0] is not None:
-        yield Fault(place, "its first threshold has a value", "the first step is null: the base")
+    if values[0] is not None:
+        message = f"has no base colour: its first threshold has the value {_shown(values[0])}"
+        yield NO_BASE, message, "begin with a step whose value is null"
     elif len(numbers) != len(values) - 1 or numbers != sorted(set(numbers)):
-        yield Fault(place, "its thresholds do not rise", "order the steps by their values")
+        message = f"has thresholds that do not rise: {', '.join(map(_shown, values[1:]))}"
+        yield NOT_RISING, message, "give each step a number, and order them from low to high"
 
 
 def _maps_null(defaults: Mapping[str, Any]) -> bool:
-    return any(
-        mapping.get("type") == "special"
-        and _mapping(mapping.get("options")).get("match") == "null+nan"
-        and _mapping(_mapping(mapping.get("options")).get("result")).get("color") != "green"
-        for mapping in _mappings(defaults.get("mappings"))
-    )
+    """Return whether null and NaN both have a colour, and it is not green."""
+    found = set[str]()
+    for mapping in _mappings(defaults.get("mappings")):
+        options = _mapping(mapping.get("options"))
+        colour = str(_mapping(options.get("result")).get("color"))
+        if mapping.get("type") == "special" and "green" not in colour:
+            found.update(str(options.get("match")).split("+"))
+    return {"null", "nan"} <= found
 
 
 def _check_targets(
     dashboard: Dashboard, panel: Mapping[str, Any], catalogue: Catalogue
-) -> Iterator[Fault]:
-    place, seen = _place(dashboard, panel), set[object]()
-    for target in _mappings(panel.get("targets")):
-        ref = target.get("refId")
-        if not ref or ref in seen:
-            yield Fault(place, f"it has the refId {ref!r} twice, or none", "name each query: A, B")
-        seen.add(ref)
+) -> Iterator[Finding]:
+    targets, plotted = _mappings(panel.get("targets")), _is_plotted(panel)
+    yield from _check_ref_ids(dashboard, panel, targets)
+    for target in targets:
         if isinstance(target.get("expr"), str):
-            yield from check_expression(without_variables(target["expr"]), place, catalogue)
-        elif panel.get("type") in _PLOTTED:
-            yield Fault(place, "a query of it has no expr", "write it in PromQL")
-    if panel.get("type") in _PLOTTED and not seen:
-        yield Fault(place, "it has no query", "add a target")
+            for fault in check_expression(without_variables(target["expr"]), catalogue):
+                code = EXPRESSION[fault.kind]
+                yield _at(code, dashboard, panel, fault.message, fault.next_step)
+        elif plotted:
+            message = "has a query without an expr"
+            yield _at(NO_EXPRESSION, dashboard, panel, message, "write it in PromQL, or remove it")
+    if plotted and not targets:
+        message = "has no query, so it stays empty"
+        yield _at(NO_QUERY, dashboard, panel, message, "add a query, or remove the panel")
 
 
-def _check_variables(dashboard: Dashboard, catalogue: Catalogue) -> Iterator[Fault]:
+def _check_ref_ids(
+    dashboard: Dashboard, panel: Mapping[str, Any], targets: Iterable[Mapping[str, Any]]
+) -> Iterator[Finding]:
+    seen = set[str]()
+    for target in targets:
+        ref = target.get("refId")
+        name = ref if isinstance(ref, str) else ""
+        if name and name not in seen:
+            seen.add(name)
+            continue
+        same = f"two queries with the refId {name}" if name else "a query without a refId"
+        message = f"has {same}: Grafana may show the wrong one"
+        yield _at(REF_ID, dashboard, panel, message, "name each query: A, B, C")
+
+
+def _check_variables(dashboard: Dashboard, catalogue: Catalogue) -> Iterator[Finding]:
     for variable in _variables(dashboard.model):
         query = variable.get("query")
         text = query.get("query") if isinstance(query, dict) else query
         found = _VARIABLE_QUERY.fullmatch(text) if isinstance(text, str) else None
-        if found and found["selector"]:
-            place = f"{dashboard.name}: variable {variable.get('name')}"
-            yield from check_expression(without_variables(found["selector"]), place, catalogue)
+        if not found or not found["selector"]:
+            continue
+        name = f"variable {variable.get('name')}"
+        place = {"node": f"{dashboard.uid}/{name}", "group": dashboard.title}
+        for fault in check_expression(without_variables(found["selector"]), catalogue):
+            yield EXPRESSION[fault.kind].at(
+                name, fault.message, fault.next_step, file=dashboard.name, **place
+            )
 
 
 def without_variables(expression: str) -> str:
@@ -336,12 +422,31 @@ def _variables(model: Mapping[str, Any]) -> list[Model]:
     return _mappings(_mapping(model.get("templating")).get("list"))
 
 
-def _place(dashboard: Dashboard, panel: Mapping[str, Any]) -> str:
-    return f"{dashboard.name}: {_title(panel)}"
+def _at(
+    code: Code, dashboard: Dashboard, panel: Mapping[str, Any], message: str, next_step: str
+) -> Finding:
+    """Return a finding about a panel."""
+    return code.at(
+        _title(panel),
+        message,
+        next_step,
+        node=f"{dashboard.uid}/{panel.get('id')}",
+        group=dashboard.title,
+        file=dashboard.name,
+    )
 
 
 def _title(panel: Mapping[str, Any]) -> str:
     return str(panel.get("title") or f"panel {panel.get('id', 'without an id')}")
+
+
+def _is_plotted(panel: Mapping[str, Any]) -> bool:
+    kind = panel.get("type")
+    return isinstance(kind, str) and kind in _PLOTTED
+
+
+def _is_whole(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -6,17 +6,24 @@ and the panel stays empty, and neither Prometheus nor Grafana says a word.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
+from enum import Enum
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import msgspec
 
 from ledgermind_obs.dbt.manifest import Source
+from ledgermind_obs.findings import Code, Severity, nearest
 from ledgermind_obs.metrics import METRICS, SOURCE_LABELS, source_labels
-from ledgermind_obs.monitoring.promql import Aggregation, Query, Selector, parse
+from ledgermind_obs.monitoring.promql import (
+    Aggregation,
+    Query,
+    Selector,
+    TooComplexError,
+    parse,
+    pattern_of,
+)
 
 IDENTITY = ("project", "target", *SOURCE_LABELS)
 
@@ -35,10 +42,30 @@ _OTHERS = {
 _HIDING = frozenset({"max", "min", "avg"})
 
 
-class Fault(NamedTuple):
-    """What is wrong, where, and what to do about it."""
+class Kind(Enum):
+    """What can be wrong with an expression: the number of its code, the severity, the title."""
 
-    place: str
+    NOT_PROMQL = (101, Severity.ERROR, "expression is not PromQL")
+    TOO_COMPLEX = (102, Severity.ERROR, "expression is too complex to check")
+    METRIC = (103, Severity.ERROR, "nothing exports the metric")
+    LABEL = (104, Severity.ERROR, "no series has the label")
+    PATTERN = (105, Severity.WARNING, "pattern cannot be checked")
+    SOURCE = (106, Severity.ERROR, "dbt project has no such source")
+    MERGED = (107, Severity.ERROR, "different sources become one")
+
+
+def codes_of(letter: str) -> dict[Kind, Code]:
+    """Return the code of each kind, beginning with R for rules or D for dashboards."""
+    numbered = {kind: kind.value for kind in Kind}
+    return {
+        kind: Code(f"{letter}{n}", level, title) for kind, (n, level, title) in numbered.items()
+    }
+
+
+class Fault(NamedTuple):
+    """What is wrong with an expression, and what to do about it."""
+
+    kind: Kind
     message: str
     next_step: str
 
@@ -69,77 +96,80 @@ class Catalogue(msgspec.Struct, frozen=True):
         return _COMMON_LABELS.union(*own)
 
 
-def check_expression(expression: str, place: str, catalogue: Catalogue) -> Iterator[Fault]:
+def check_expression(expression: str, catalogue: Catalogue) -> Iterator[Fault]:
     """Yield what is wrong with one expression."""
     try:
         query = parse(expression)
+    except TooComplexError as error:
+        message = f"has an expression that is too complex to check: {error}"
+        yield Fault(Kind.TOO_COMPLEX, message, "split it with recording rules")
+        return
     except ValueError as error:
-        yield Fault(place, f"not PromQL: {error}", "try the expression in Prometheus")
+        message = f"has an expression that is not PromQL: {error}"
+        yield Fault(Kind.NOT_PROMQL, message, "correct it; Prometheus' web page shows the place")
         return
     for selector in query.selectors:
-        yield from _check_selector(selector, place, catalogue)
+        yield from _check_selector(selector, catalogue)
     if not any(catalogue.allows(selector.name) for selector in query.selectors):
-        yield from _unknown_labels(query.labels, catalogue.labels(query), place)
+        yield from _unknown_labels(query.labels, catalogue.labels(query), "series")
     for aggregation in query.aggregations:
-        yield from _check_aggregation(aggregation, place, catalogue)
+        yield from _check_aggregation(aggregation, catalogue)
 
 
-def unique(faults: Iterable[Fault]) -> list[Fault]:
-    """Return the faults in their order, each once."""
-    return list(dict.fromkeys(faults))
-
-
-def _check_selector(selector: Selector, place: str, catalogue: Catalogue) -> Iterator[Fault]:
+def _check_selector(selector: Selector, catalogue: Catalogue) -> Iterator[Fault]:
     if catalogue.allows(selector.name):
         return
+    if not selector.name:
+        message = "has a selector without a metric name, so obs cannot tell what it selects"
+        yield Fault(Kind.METRIC, message, "name the metric before the braces")
+        return
     if selector.name not in catalogue.metrics:
-        near = _nearest(selector.name, catalogue.metrics)
-        yield Fault(place, f"nothing exports the metric {selector.name or '(no name)'}", near)
+        next_step = f"{nearest(selector.name, catalogue.metrics)} Or --allow-metric {selector.name}"
+        message = f"uses the metric {selector.name}, which nothing exports"
+        yield Fault(Kind.METRIC, message, next_step)
         return
     known = _COMMON_LABELS | catalogue.metrics[selector.name]
     used = frozenset(matcher.label for matcher in selector.matchers)
-    yield from _unknown_labels(used, known, place, f" of {selector.name}")
-    yield from _check_patterns(selector, place)
-    yield from _check_source(selector, place, catalogue)
+    yield from _unknown_labels(used, known, f"series of {selector.name}")
+    unreadable = list(_unreadable_patterns(selector))
+    yield from unreadable or _check_source(selector, catalogue)
 
 
-def _unknown_labels(
-    used: frozenset[str], known: frozenset[str], place: str, of: str = ""
-) -> Iterator[Fault]:
+def _unknown_labels(used: frozenset[str], known: frozenset[str], series: str) -> Iterator[Fault]:
     for label in sorted(used - known):
-        yield Fault(place, f"no series{of} has the label {label}", _nearest(label, known))
+        message = f"uses the label {label}, which no {series} has"
+        yield Fault(Kind.LABEL, message, nearest(label, known))
 
 
-def _check_patterns(selector: Selector, place: str) -> Iterator[Fault]:
+def _unreadable_patterns(selector: Selector) -> Iterator[Fault]:
     for matcher in selector.matchers:
         if "~" not in matcher.operator or matcher.is_variable:
             continue
         try:
-            re.compile(matcher.value)
-        except re.error as error:
-            message = f"{matcher.value!r} is not a pattern: {error}"
-            yield Fault(place, message, "quote what is meant literally")
+            pattern_of(matcher.value)
+        except ValueError as error:
+            message = f"has the pattern {matcher.value!r}, which obs cannot check: {error}"
+            next_step = "write it more simply, or see in Prometheus that it selects what it should"
+            yield Fault(Kind.PATTERN, message, next_step)
 
 
-def _check_source(selector: Selector, place: str, catalogue: Catalogue) -> Iterator[Fault]:
-    """Yield a fault where the selector names a source, and the project has no such source."""
+def _check_source(selector: Selector, catalogue: Catalogue) -> Iterator[Fault]:
+    """Yield a fault if the selector names a source, and the project has no such source."""
     named = [m for m in selector.matchers if m.label in SOURCE_LABELS and not m.is_variable]
     wanted = [m for m in named if m.operator == "="]
     if not wanted or catalogue.sources is None:
         return
     if not any(selector.selects(source_labels(source)) for source in catalogue.sources):
         words = ", ".join(f"{matcher.label} {matcher.value}" for matcher in wanted)
-        tables = sorted({source.name for source in catalogue.sources})
+        tables = {source.name for source in catalogue.sources}
         yield Fault(
-            place,
-            f"no source of the dbt project with freshness has {words}",
-            f"there are {', '.join(tables)}" if tables else "give the source freshness in dbt",
+            Kind.SOURCE,
+            f"asks for {words}, and the dbt project has no such source with freshness",
+            nearest(wanted[-1].value, tables) if tables else "give the source freshness in dbt",
         )
 
 
-def _check_aggregation(
-    aggregation: Aggregation, place: str, catalogue: Catalogue
-) -> Iterator[Fault]:
+def _check_aggregation(aggregation: Aggregation, catalogue: Catalogue) -> Iterator[Fault]:
     if aggregation.operator not in _HIDING:
         return
     for selector in aggregation.selectors:
@@ -149,13 +179,11 @@ def _check_aggregation(
             continue
         own = [name for name in IDENTITY if name in labels | _COMMON_LABELS and name not in fixed]
         if dropped := [label for label in own if aggregation.drops(label)]:
+            count = "label" if len(dropped) == 1 else "labels"
             yield Fault(
-                place,
-                f"{aggregation.operator} makes one of sources that differ in {', '.join(dropped)}",
-                f"a fresh one would hide a stale one; write by ({', '.join(IDENTITY)})",
+                Kind.MERGED,
+                f"merges different sources: {aggregation.operator}() drops the {count} "
+                f"{', '.join(dropped)}",
+                "a fresh source would hide a stale one: "
+                f"write {aggregation.operator} by ({', '.join(IDENTITY)})",
             )
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    found = get_close_matches(name, sorted(known), n=1)
-    return f"is {found[0]} meant?" if found else f"there are {', '.join(sorted(known))}"

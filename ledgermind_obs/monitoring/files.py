@@ -1,70 +1,150 @@
-"""The alert rules and dashboards on disk."""
+"""The alert rules, runbooks and dashboards on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.monitoring.dashboard import MAX_BYTES, read_model
 from ledgermind_obs.monitoring.promql import Selector
+from ledgermind_obs.monitoring.runbooks import Page, read_page
 
 RULES = Path("prometheus/rules")
 DASHBOARDS = Path("ops/grafana/dashboards")
+RUNBOOKS = Path("docs")
+
+
+def rule_files(given: Iterable[Path]) -> list[Path]:
+    """Return the rule files that are named, or lie in the directories that are named.
+
+    Raises ConfigurationError if there is none.
+    """
+    places = list(given)
+    found = dict.fromkeys(path for place in places for path in _rules_in(place))
+    if not found:
+        raise ConfigurationError(
+            f"no rule file in {_listed(places)}", "name the files, or their directory"
+        )
+    return list(found)
+
+
+def dashboard_files(given: Iterable[Path]) -> list[Path]:
+    """Return the dashboards that are named, or lie anywhere below the directories that are named.
+
+    Raises ConfigurationError if there is none.
+    """
+    places = list(given)
+    found = dict.fromkeys(path for place in places for path in _dashboards_in(place))
+    if not found:
+        raise ConfigurationError(
+            f"no .json file in {_listed(places)}", "name the files, or their directory"
+        )
+    return list(found)
+
+
+def read_file(path: Path) -> bytes:
+    """Return what a regular file holds.
+
+    Raises ConfigurationError if it is none, cannot be read, or is larger than MAX_BYTES.
+    """
+    try:
+        if path.is_symlink() and not path.exists():
+            raise ConfigurationError(
+                f"cannot read {path}: it is a link to a file that does not exist", "remove the link"
+            )
+        if not stat.S_ISREG(path.stat().st_mode):
+            kind = "a directory" if path.is_dir() else "not a regular file"
+            raise ConfigurationError(f"cannot read {path}: it is {kind}", "name another file")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    if len(content) > MAX_BYTES:
+        raise ConfigurationError(
+            f"{path} is larger than {MAX_BYTES // 1_000_000} MB", "is it the right file?"
+        )
+    return content
+
+
+def runbook_pages(folder: Path, wanted: Iterable[str]) -> dict[str, Page]:
+    """Return those of the wanted pages that the folder has, also the ones that cannot be read."""
+    found: dict[str, Page] = {}
+    for name in sorted(set(wanted)):
+        path = folder / name
+        if os.path.lexists(path):
+            found[name] = _page(path)
+    return found
+
+
+def _page(path: Path) -> Page:
+    try:
+        return read_page(read_file(path))
+    except ConfigurationError as error:
+        return Page(fault=str(error))
 
 
 def rule_selectors(given: Path | None) -> list[Selector] | None:
-    """Return what the alert rules select; None where there are none and none were named.
+    """Return what the alert rules select; None if there are none and none were named.
 
-    Raises ConfigurationError where a file cannot be read.
+    Raises ConfigurationError if a file cannot be read.
     """
-    files = _contents(given, RULES, (".yml", ".yaml"))
-    if files is None:
+    if given is None and not RULES.is_dir():
         return None
     from ledgermind_obs.monitoring.coverage import covered_by_rules
     from ledgermind_obs.monitoring.rules import read_rules
 
     return covered_by_rules(
-        rule for path, content in files for rule in read_rules(content, str(path))
+        rule
+        for path in _rules_in(given or RULES)
+        for rule in read_rules(read_file(path), str(path))
     )
 
 
 def dashboard_selectors(given: Path | None) -> list[Selector] | None:
-    """Return what the dashboards select; None where there are none and none were named.
+    """Return what the dashboards select; None if there are none and none were named.
 
-    Raises ConfigurationError where a file cannot be read.
+    Raises ConfigurationError if a file cannot be read.
     """
-    files = _contents(given, DASHBOARDS, (".json",))
-    if files is None:
+    if given is None and not DASHBOARDS.is_dir():
         return None
     from ledgermind_obs.monitoring.coverage import covered_by_dashboard
 
-    documents = (_decoded(path, content) for path, content in files)
-    return [selector for document in documents for selector in covered_by_dashboard(document)]
+    models = (read_model(read_file(p), str(p)) for p in _dashboards_in(given or DASHBOARDS))
+    return [selector for model in models for selector in covered_by_dashboard(model)]
 
 
-def _contents(
-    given: Path | None, default: Path, suffixes: tuple[str, ...]
-) -> list[tuple[Path, bytes]] | None:
-    if given is None and not default.is_dir():
-        return None
-    try:
-        return [(path, path.read_bytes()) for path in _files(given or default, suffixes)]
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {error.filename}: {error.strerror}") from error
+def _rules_in(place: Path) -> list[Path]:
+    """Return a file itself, or the rule files that Prometheus would find in a directory."""
+    if not os.path.isdir(place):
+        return [place]
+    return sorted(p for p in _entries(place) if p.suffix in {".yml", ".yaml"} and not p.is_dir())
 
 
-def _decoded(path: Path, content: bytes) -> Any:
-    try:
-        return msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"cannot read {path}: {error}") from error
+def _dashboards_in(place: Path) -> Iterator[Path]:
+    """Yield a file itself, or every dashboard below a directory; hidden directories are left out.
 
-
-def _files(place: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    if place.is_dir():
-        yield from (path for path in sorted(place.iterdir()) if path.name.endswith(suffixes))
-    else:
+    A volume of Kubernetes keeps each file a second time in a hidden directory.
+    """
+    if not os.path.isdir(place):
         yield place
+        return
+    for path in sorted(_entries(place)):
+        if path.is_dir():
+            hidden_or_link = path.name.startswith(".") or path.is_symlink()
+            yield from () if hidden_or_link else _dashboards_in(path)
+        elif path.suffix == ".json":
+            yield path
+
+
+def _entries(place: Path) -> list[Path]:
+    try:
+        return list(place.iterdir())
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {place}: {error.strerror}") from error
+
+
+def _listed(places: Iterable[Path]) -> str:
+    return ", ".join(map(str, places))

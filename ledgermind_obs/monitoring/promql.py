@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,18 @@ if TYPE_CHECKING:
 
 _NAME_LABEL = "__name__"
 _OPERATORS = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
+# Operators and opening brackets, each of which may nest what follows; not those in quotes.
+_QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*+\1?|`[^`]*+`?""", re.DOTALL)
+_NESTING = re.compile(r"[-+*/%^@(\[]|[<>=!]=|[<>]|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+
+# Far more than people write, and far less than what overflows the parser's stack.
+MAX_PARTS = 500
+
 _PARTS = ("lhs", "rhs", "expr", "param", "vector_selector")
+
+
+class TooComplexError(ValueError):
+    """An expression that could overflow the stack of the parser."""
 
 
 class Matcher(msgspec.Struct, frozen=True):
@@ -29,14 +41,17 @@ class Matcher(msgspec.Struct, frozen=True):
         return "$" in self.value
 
     def matches(self, actual: str) -> bool:
-        """Return whether a series with this label value may be selected; no pattern, no match."""
+        """Return whether a series with this label value may be selected.
+
+        A pattern that cannot be read here matches nothing.
+        """
         if self.is_variable:
             return True
         if self.operator in {"=", "!="}:
             return (self.value == actual) is (self.operator == "=")
         try:
-            found = re.fullmatch(self.value, actual) is not None
-        except re.error:
+            found = pattern_of(self.value).fullmatch(actual) is not None
+        except ValueError:
             return False
         return found is (self.operator == "=~")
 
@@ -74,10 +89,30 @@ class Query(msgspec.Struct, frozen=True):
     labels: frozenset[str]
 
 
+def pattern_of(text: str) -> re.Pattern[str]:
+    """Return a matcher's pattern; raises ValueError if Python reads it differently or not at all.
+
+    Prometheus' own syntax (RE2) has forms that Python does not know, and Python warns of those that
+    it knows by another meaning.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)
+            return re.compile(text)
+    except (re.error, RecursionError, OverflowError, FutureWarning) as error:
+        raise ValueError(str(error)) from error
+
+
 def parse(expression: str) -> Query:
-    """Return the parts of an expression; raises ValueError where it is not PromQL."""
+    """Return the parts of an expression.
+
+    Raises ValueError if it is not PromQL, TooComplexError if it has more than MAX_PARTS parts.
+    """
     import promql_parser
 
+    parts = len(_NESTING.findall(_QUOTED.sub('""', expression)))
+    if parts > MAX_PARTS:
+        raise TooComplexError(f"{parts:,} operators and brackets, and the limit is {MAX_PARTS}")
     root = promql_parser.parse(expression)
     nodes = list(_nodes(root))
     return Query(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from itertools import islice
 
 import msgspec
 import yaml
@@ -12,18 +12,47 @@ import yaml
 from ledgermind_obs.dbt import yaml_files
 from ledgermind_obs.dbt.manifest import Source
 from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.findings import Code, Finding, Severity, nearest
 from ledgermind_obs.metrics import LOADED_AT, source_labels
-from ledgermind_obs.monitoring.expressions import Catalogue, Fault, check_expression, unique
+from ledgermind_obs.monitoring.expressions import Catalogue, Kind, check_expression, codes_of
 from ledgermind_obs.monitoring.promql import Query, Selector, parse
+from ledgermind_obs.monitoring.runbooks import Link, Page, link_of, missing_section
 
-ANNOTATIONS = ("summary", "description", "runbook_url")
+_E, _W = Severity.ERROR, Severity.WARNING
+
+EXPRESSION = codes_of("R")
+NO_SEVERITY = Code("R201", _E, "alert has no severity")
+NO_TEXT = Code("R202", _W, "alert has no summary or description")
+NO_RUNBOOK = Code("R203", _W, "alert has no runbook")
+EMPTY_TEXT = Code("R204", _E, "text names a label that the alert does not have")
+NO_PAGE = Code("R301", _W, "runbook page is not in the folder")
+NO_SECTION = Code("R302", _E, "runbook has no such section")
+UNREADABLE_PAGE = Code("R303", _E, "runbook page cannot be read")
+NO_ALERT = Code("R401", _E, "no alert looks at the age of a source")
+
+CODES = (
+    *EXPRESSION.values(),
+    *(NO_SEVERITY, NO_TEXT, NO_RUNBOOK, EMPTY_TEXT),
+    *(NO_PAGE, NO_SECTION, UNREADABLE_PAGE),
+    NO_ALERT,
+)
+
+# Recorded metrics that are made of each other: so many in a row, and so many selectors in all, are
+# followed. A source behind the rest counts as not watched.
+_MAX_CHAIN = 100
+_MAX_SELECTORS = 10_000
+
+# What an alert's texts are for; a runbook is told from these by its own code.
+_TEXTS = {
+    "summary": "one line that says what is wrong",
+    "description": "what that means, and for whom",
+}
 
 _TEMPLATE_LABEL = re.compile(r"\$labels\.(\w+)")
-_HEADING = re.compile(r"^#+ (.*?)\s*#*$", re.MULTILINE)
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """One rule: an alert, or a recording rule, with the file it is in."""
+    """One rule: an alert, or a recording rule, with the file, the line and the group it is in."""
 
     file: str
     name: str
@@ -31,66 +60,106 @@ class Rule(msgspec.Struct, frozen=True):
     is_alert: bool
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
+    group: str = ""
+    line: int = 0
+
+    def finding(self, code: Code, message: str, next_step: str) -> Finding:
+        """Return a finding about this rule."""
+        place = {"file": self.file, "line": self.line, "group": self.group}
+        return code.at(self.name, message, next_step, node=f"{self.group}/{self.name}", **place)
 
     @property
-    def place(self) -> str:
-        """File and name, as a fault says where it is; alerts of one name differ in severity."""
-        severity = self.labels.get("severity")
-        return f"{self.file}: {self.name}" + (f" ({severity})" if severity else "")
+    def runbook(self) -> Link | None:
+        """What ``runbook_url`` leads to; None if the alert has none."""
+        url = self.annotations.get("runbook_url", "")
+        return link_of(url) if url else None
 
 
 def read_rules(content: bytes, name: str) -> list[Rule]:
-    """Return the rules of a file; ``name`` is what errors and faults call it.
+    """Return the rules of a file; ``name`` is what errors and findings call it.
 
-    Raises ConfigurationError where it is not a rule file.
+    Raises ConfigurationError if it is not a rule file.
     """
     try:
-        document = yaml_files.load(content)
-        return [_rule(rule, name) for group in document["groups"] for rule in group["rules"]]
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        root = yaml_files.compose(content)
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigurationError(
-            f"{name} is not a file of Prometheus rules", f"try: promtool check rules {name}"
+            f"{name} is not YAML: {' '.join(str(error).split())}",
+            f"try: promtool check rules {name}",
         ) from error
+    groups = _list(root, "groups", name)
+    return [
+        _rule(rule, yaml_files.text_of(yaml_files.value_of(group, "name")) or "", name)
+        for group in groups
+        for rule in _list(group, "rules", name)
+    ]
 
 
-def anchors(page: str) -> frozenset[str]:
-    """Return the anchors that GitHub gives to a Markdown page's headings."""
-    headings = _HEADING.findall(page)
-    return frozenset(
-        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings
+def _list(node: yaml.Node | None, key: str, file: str) -> list[yaml.Node]:
+    value = yaml_files.value_of(node, key)
+    if not isinstance(value, yaml.SequenceNode):
+        raise _no_rule_file(file, f"it has no list of {key}", node)
+    return list(value.value)
+
+
+def _no_rule_file(file: str, reason: str, node: yaml.Node | None) -> ConfigurationError:
+    line = f" (line {yaml_files.line_of(node)})" if node else ""
+    return ConfigurationError(
+        f"{file} is not a file of Prometheus rules: {reason}{line}",
+        f"try: promtool check rules {file}",
     )
+
+
+def _rule(node: yaml.Node, group: str, file: str) -> Rule:
+    fields = _texts(node)
+    name = fields.get("alert") or fields.get("record")
+    if not name or not fields.get("expr"):
+        missing = "an expr" if name else "an alert or a record"
+        raise _no_rule_file(file, f"a rule needs {missing}", node)
+    return Rule(
+        file=file,
+        name=name,
+        expression=fields["expr"],
+        is_alert=bool(fields.get("alert")),
+        labels=_texts(yaml_files.value_of(node, "labels")),
+        annotations=_texts(yaml_files.value_of(node, "annotations")),
+        group=group,
+        line=yaml_files.line_of(node),
+    )
+
+
+def _texts(node: yaml.Node | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in yaml_files.pairs(node):
+        found.setdefault(key, yaml_files.text_of(value) or "")
+    return found
 
 
 def check(
-    rules: Sequence[Rule], catalogue: Catalogue, runbooks: Mapping[str, frozenset[str]]
-) -> list[Fault]:
+    rules: Sequence[Rule],
+    catalogue: Catalogue,
+    pages: Mapping[str, Page] | None,
+    *,
+    whole: bool = True,
+) -> list[Finding]:
     """Return what is wrong with the rules of all files together.
 
-    ``runbooks`` are the anchors of each page, by the page's file name.
+    ``pages`` are the runbook's, by file name; None means that there is no folder to look into. If
+    the rules are not the whole, what another file could hold is not missed.
     """
     known = catalogue.with_recorded(_recorded(rules, catalogue))
-    faults: list[Fault] = []
+    findings: list[Finding] = []
     for rule in rules:
-        faults += check_expression(rule.expression, rule.place, known)
+        findings += (
+            rule.finding(EXPRESSION[fault.kind], fault.message, fault.next_step)
+            for fault in check_expression(rule.expression, known)
+        )
         if rule.is_alert:
-            faults += _check_alert(rule, known, runbooks)
-    return unique([*faults, *_unwatched(rules, catalogue.sources or ())])
-
-
-def _rule(rule: Mapping[str, Any], file: str) -> Rule:
-    is_alert = "alert" in rule
-    return Rule(
-        file=file,
-        name=str(rule["alert"] if is_alert else rule["record"]),
-        expression=str(rule["expr"]),
-        is_alert=is_alert,
-        labels={str(key): str(value) for key, value in (rule.get("labels") or {}).items()},
-        annotations={
-            str(key): str(value) for key, value in (rule.get("annotations") or {}).items()
-        },
-    )
+            findings += _check_alert(rule, known)
+            findings += _check_runbook(rule, pages)
+    if whole:
+        return [*findings, *_unwatched(rules, catalogue.sources or ())]
+    return [finding for finding in findings if finding.code != EXPRESSION[Kind.METRIC].id]
 
 
 def _recorded(rules: Iterable[Rule], catalogue: Catalogue) -> dict[str, frozenset[str]]:
@@ -104,20 +173,22 @@ def _recorded(rules: Iterable[Rule], catalogue: Catalogue) -> dict[str, frozense
     return recorded
 
 
-def _check_alert(
-    rule: Rule, catalogue: Catalogue, runbooks: Mapping[str, frozenset[str]]
-) -> Iterator[Fault]:
-    if "severity" not in rule.labels:
-        yield Fault(rule.place, "it has no severity", "label it warning or critical")
-    for name in ANNOTATIONS:
+def _check_alert(rule: Rule, catalogue: Catalogue) -> Iterator[Finding]:
+    if not rule.labels.get("severity"):
+        next_step = "add the label severity, such as warning or critical: it decides who is told"
+        yield rule.finding(NO_SEVERITY, "has no severity", next_step)
+    for name, purpose in _TEXTS.items():
         if not rule.annotations.get(name):
-            yield Fault(rule.place, f"it has no {name}", f"annotate it with a {name}")
+            next_step = f"add the annotation {name}: {purpose}"
+            yield rule.finding(NO_TEXT, f"has no {name}", next_step)
+    if rule.runbook is None:
+        next_step = "add the annotation runbook_url: a link to the section that says what to do"
+        yield rule.finding(NO_RUNBOOK, "has no runbook_url", next_step)
     yield from _check_templates(rule, catalogue)
-    yield from _check_runbook(rule, runbooks)
 
 
-def _check_templates(rule: Rule, catalogue: Catalogue) -> Iterator[Fault]:
-    """Yield a fault for each label in a text that no series of the alert can fill in."""
+def _check_templates(rule: Rule, catalogue: Catalogue) -> Iterator[Finding]:
+    """Yield a finding for each label in a text that no series of the alert can fill in."""
     query = _query(rule)
     if query is None or any(catalogue.allows(selector.name) for selector in query.selectors):
         return
@@ -125,33 +196,38 @@ def _check_templates(rule: Rule, catalogue: Catalogue) -> Iterator[Fault]:
     for name, text in rule.annotations.items():
         for label in _TEMPLATE_LABEL.findall(text):
             if label not in known:
-                message = f"its {name} asks for the label {label}, which no series of it has"
-                yield Fault(rule.place, message, f"there are {', '.join(sorted(known))}")
+                message = f"prints the label {label} in its {name}, and none of its series has it"
+                yield rule.finding(EMPTY_TEXT, message, nearest(label, known))
 
 
-def _check_runbook(rule: Rule, runbooks: Mapping[str, frozenset[str]]) -> Iterator[Fault]:
-    url = rule.annotations.get("runbook_url", "")
-    address, _, anchor = url.partition("#")
-    page = address.rpartition("/")[2]
-    if not url:
+def _check_runbook(rule: Rule, pages: Mapping[str, Page] | None) -> Iterator[Finding]:
+    link = rule.runbook
+    if link is None or pages is None or not link.is_markdown:
         return
-    if page not in runbooks:
-        yield Fault(rule.place, f"there is no runbook {page}", "name its directory: --runbooks")
-    elif anchor not in runbooks[page]:
-        there = ", ".join(sorted(runbooks[page]))
-        yield Fault(rule.place, f"{page} has no section #{anchor}", f"it has {there}")
+    page = pages.get(link.page)
+    if page is None:
+        message = f"links to the runbook {link.page}, which is not in the folder of runbooks"
+        next_step = "correct the link, or name the folder that has it: --runbooks DIR"
+        yield rule.finding(NO_PAGE, message, next_step)
+    elif page.fault:
+        message = f"links to {link.page}, which cannot be read: {page.fault}"
+        yield rule.finding(UNREADABLE_PAGE, message, "repair the file, so that people can read it")
+    elif wrong := missing_section(link, page):
+        yield rule.finding(NO_SECTION, *wrong)
 
 
-def _unwatched(rules: Sequence[Rule], sources: Iterable[Source]) -> Iterator[Fault]:
-    """Yield a fault for each source whose age no alert looks at."""
+def _unwatched(rules: Sequence[Rule], sources: Iterable[Source]) -> Iterator[Finding]:
+    """Yield a finding for each source whose age no alert looks at."""
     ages = [s for s in alert_selectors(rules) if s.name == LOADED_AT.name]
     for source in sources:
         labels = source_labels(source)
         if not any(selector.selects(labels) for selector in ages):
-            yield Fault(
-                f"{source.source_name}.{source.name}",
-                "no alert looks at the age of this source",
-                "add it to an alert, or an alert without a table",
+            yield NO_ALERT.at(
+                source.label,
+                "may be of any age, and no alert looks at it",
+                f"add it to an alert on {LOADED_AT.name}, or write one without the label table",
+                node=source.unique_id,
+                file=source.original_file_path or "",
             )
 
 
@@ -165,15 +241,16 @@ def alert_selectors(rules: Sequence[Rule]) -> list[Selector]:
     for rule in rules:
         if query := _query(rule):
             (alerts if rule.is_alert else recorded.setdefault(rule.name, [])).append(query)
-    return [s for query in alerts for s in _through(query, recorded, frozenset())]
+    found = (s for query in alerts for s in _through(query, recorded, frozenset()))
+    return list(islice(found, _MAX_SELECTORS))
 
 
 def _through(
     query: Query, recorded: Mapping[str, list[Query]], seen: frozenset[str]
 ) -> Iterator[Selector]:
     """Yield the query's selectors, and those behind a recorded metric with both's matchers."""
-    for selector in query.selectors:
-        if selector.excludes or selector.name in seen:
+    for selector in dict.fromkeys(query.selectors):
+        if selector.excludes or selector.name in seen or len(seen) > _MAX_CHAIN:
             continue
         yield selector
         for behind in recorded.get(selector.name, []):

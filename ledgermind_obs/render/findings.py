@@ -3,28 +3,65 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+import shlex
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
 
 from ledgermind_obs import __version__
-from ledgermind_obs.lineage.findings import CODES, Checked, Code, Finding, Severity
+from ledgermind_obs.findings import Checked, Code, Finding, Severity, Unread, failing
 
-_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-
-
-def as_table(checked: Checked) -> str:
-    """Return one paragraph a finding, and a summary."""
-    return "\n".join([*(_paragraph(finding) for finding in checked.findings), summary(checked)])
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+_INDENT = "    "
+# What a summary says of a kind of thing that was looked at, where its name alone says too little.
+_NOUNS = {"nodes": ("node upstream", "nodes upstream")}
 
 
-def _paragraph(finding: Finding) -> str:
-    place = f"{_place(finding)}: " if finding.file else ""
-    lines = [f"{place}{finding.code} {finding.severity}: {finding.name} {finding.message}"]
-    lines += [f"  {' → '.join(finding.path)}"] if len(finding.path) > 1 else []
-    return "\n".join([*lines, f"  next: {_next(finding)}", ""])
+def rendered(checked: Checked, output: str, fail_on: str, width: int | None = None) -> str:
+    """Return what was found in the form that is called ``output``.
+
+    ``fail_on`` is the least severity that fails; a ``width`` in columns wraps the table's lines.
+    """
+    if output == "json":
+        return as_json(checked)
+    if output == "github":
+        return as_github(checked)
+    if output == "sarif":
+        return as_sarif(checked)
+    if output == "junit":
+        return as_junit(checked, fail_on)
+    return as_table(checked, width)
+
+
+def as_table(checked: Checked, width: int | None = None) -> str:
+    """Return each finding with what to do next below it, and a summary at the end."""
+    lines = [line for finding in checked.findings for line in _paragraph(finding, width)]
+    return "\n".join([*lines, *([""] if lines else []), summary(checked)])
+
+
+def _paragraph(finding: Finding, width: int | None) -> list[str]:
+    place = f"{_place(finding)}  " if finding.file else ""
+    way = [f"{_INDENT}{' → '.join(map(_plain, finding.path))}"] if len(finding.path) > 1 else []
+    lines = [f"{place}{finding.code} {finding.severity}  {_sentence(finding)}", *way]
+    lines.append(f"{_INDENT}next: {_plain(finding.next_step)} ({finding.help})")
+    wrapped = [part for line in lines for part in _wrapped(line, width)]
+    return [*wrapped, f"{_INDENT}or:   {_ignore(finding)}"]
+
+
+def _wrapped(line: str, width: int | None) -> list[str]:
+    if width is None:
+        return [line]
+    hanging = _INDENT * 2 if line.startswith(_INDENT) else _INDENT
+    return textwrap.wrap(
+        line,
+        max(width, 40),
+        subsequent_indent=hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def summary(checked: Checked) -> str:
@@ -35,29 +72,60 @@ def summary(checked: Checked) -> str:
         for severity in Severity
         if severity in severities
     ]
-    looked_at = [
-        _count(len(checked.exposures), "exposure"),
-        f"{_count(len(checked.nodes), 'node')} upstream",
-        _count(len(checked.sources), "source"),
-    ]
-    return f"{', '.join(looked_at)}: {', '.join(found) or 'no finding'}"
+    unread = [f"{_count(len(checked.unread), 'file')} not read"] if checked.unread else []
+    looked_at = [_looked_at(kind, len(things)) for kind, things in checked.looked_at.items()]
+    return f"{', '.join(looked_at)}: {', '.join([*found, *unread]) or 'no finding'}"
+
+
+def _looked_at(kind: str, number: int) -> str:
+    one, many = _NOUNS.get(kind, (kind.removesuffix("s"), kind))
+    return f"{number} {one if number == 1 else many}"
 
 
 def as_json(checked: Checked) -> str:
-    """Return the findings and what was looked at; the names are stable."""
-    return msgspec.json.format(msgspec.json.encode(checked), indent=2).decode()
+    """Return what was looked at, the findings and the files not read; the names are stable."""
+    document = {
+        **{kind: list(map(_plain, things)) for kind, things in checked.looked_at.items()},
+        "findings": [_plain_fields(finding) for finding in checked.findings],
+        "unread": [_plain_fields(unread) for unread in checked.unread],
+    }
+    return _indented(document)
+
+
+def _plain_fields(item: Finding | Unread) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(item)
+    return {name: _plain(v) if isinstance(v, str) else v for name, v in fields.items()}
 
 
 def as_github(checked: Checked) -> str:
     """Return GitHub's workflow commands, which annotate the lines of a pull request."""
-    return "\n".join([*(_annotation(finding) for finding in checked.findings), summary(checked)])
+    titles = {code.id: code.title for code in checked.codes}
+    lines = [_annotation(finding, titles[finding.code]) for finding in checked.findings]
+    unread = [_unread_annotation(file) for file in checked.unread]
+    return "\n".join([*lines, *unread, summary(checked)])
 
 
-def _annotation(finding: Finding) -> str:
-    properties = {"file": finding.file, "line": finding.line or "", "title": _title(finding)}
+def _annotation(finding: Finding, title: str) -> str:
+    properties = {
+        "file": finding.file,
+        "line": finding.line or "",
+        "title": f"{finding.code} {title}",
+    }
+    message = (
+        f"{_sentence(finding)}\nnext: {_plain(finding.next_step)}\n"
+        f"or: {_ignore(finding)}\nsee {finding.help}"
+    )
+    return _command(finding.severity, properties, message)
+
+
+def _unread_annotation(unread: Unread) -> str:
+    message = "\n".join(filter(None, [_plain(unread.message), _plain(unread.next_step)]))
+    return _command("error", {"file": unread.file, "title": "file not read"}, message)
+
+
+def _command(severity: str, properties: dict[str, Any], message: str) -> str:
     given = ",".join(f"{name}={_escaped(str(text))}" for name, text in properties.items() if text)
-    message = f"{finding.name} {finding.message}\nnext: {_next(finding)}"
-    return f"::{finding.severity} {given}::{_escaped(message, in_message=True)}"
+    return f"::{severity} {given}::{_escaped(message, in_message=True)}"
 
 
 def _escaped(text: str, *, in_message: bool = False) -> str:
@@ -68,80 +136,122 @@ def _escaped(text: str, *, in_message: bool = False) -> str:
 def as_sarif(checked: Checked) -> str:
     """Return SARIF 2.1.0, which code scanners show."""
     driver = {
-        "name": "obs lineage check",
+        "name": f"obs {checked.command}",
         "version": __version__,
-        "rules": [{"id": code.id, "shortDescription": {"text": code.title}} for code in CODES],
+        "rules": [_sarif_rule(code) for code in checked.codes],
     }
-    document = {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "results": [_result(f) for f in checked.findings]}],
+    run: dict[str, Any] = {
+        "tool": {"driver": driver},
+        "invocations": [_invocation(checked)],
+        "results": [_result(finding) for finding in checked.findings],
     }
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+    return _indented(
+        {
+            "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+            "version": "2.1.0",
+            "runs": [run],
+        }
+    )
+
+
+def _sarif_rule(code: Code) -> dict[str, Any]:
+    return {
+        "id": code.id,
+        "shortDescription": {"text": code.title},
+        "helpUri": code.help,
+        "defaultConfiguration": {"level": code.severity},
+    }
+
+
+def _invocation(checked: Checked) -> dict[str, Any]:
+    notes = [
+        {"level": "error", "message": {"text": _plain(unread.message)}} for unread in checked.unread
+    ]
+    return {"executionSuccessful": not notes, "toolExecutionNotifications": notes}
 
 
 def _result(finding: Finding) -> dict[str, Any]:
-    text = f"{finding.name} {finding.message}; next: {_next(finding)}"
+    text = f"{_sentence(finding)}; next: {_plain(finding.next_step)}, or {_ignore(finding)}"
+    node = _plain(finding.node or finding.name)
     result: dict[str, Any] = {
         "ruleId": finding.code,
         "level": finding.severity,
         "message": {"text": text},
-        "partialFingerprints": {"node": f"{finding.code}:{finding.node}"},
+        "partialFingerprints": {"node": f"{finding.code}:{node}"},
     }
     if finding.file:
-        location: dict[str, Any] = {"artifactLocation": {"uri": finding.file}}
+        location: dict[str, Any] = {"artifactLocation": {"uri": _uri(finding.file)}}
         if finding.line:
             location["region"] = {"startLine": finding.line}
         result["locations"] = [{"physicalLocation": location}]
     return result
 
 
-def as_junit(checked: Checked) -> str:
-    """Return JUnit's XML: each code is a test, which fails where there is a finding."""
-    found = {finding.code for finding in checked.findings}
+def _uri(file: str) -> str:
+    """Return a path as the URI reference that SARIF asks for."""
+    from urllib.parse import quote
+
+    quoted = quote(file, errors="replace")
+    return f"file://{quoted}" if file.startswith("/") else quoted
+
+
+def as_junit(checked: Checked, fail_on: str) -> str:
+    """Return JUnit's XML: each code is a test, which fails if one of its findings does.
+
+    Findings that do not fail are the test's output; a file that was not read is a test in error.
+    """
+    failed = {finding.code for finding in failing(checked.findings, fail_on)}
+    room = checked.command.split()[0]
     suite = ElementTree.Element(
-        "testsuite", name="obs lineage check", tests=str(len(CODES)), failures=str(len(found))
+        "testsuite",
+        name=f"obs {checked.command}",
+        tests=str(len(checked.codes) + len(checked.unread)),
+        failures=str(len(failed)),
+        errors=str(len(checked.unread)),
     )
-    for code in CODES:
-        case = ElementTree.SubElement(suite, "testcase", classname="lineage", name=_case_name(code))
-        findings = [finding for finding in checked.findings if finding.code == code.id]
-        if findings:
-            text = _NOT_IN_XML.sub("\ufffd", "\n".join(_paragraph(f) for f in findings))
-            message = _count(len(findings), code.severity.value)
-            ElementTree.SubElement(case, "failure", message=message).text = text
+    for code in checked.codes:
+        name = f"{code.id} {code.title}"
+        case = ElementTree.SubElement(suite, "testcase", classname=room, name=name)
+        found = [finding for finding in checked.findings if finding.code == code.id]
+        if found:
+            _outcome(case, found, fails=code.id in failed)
+    for unread in checked.unread:
+        name = f"read {_plain(unread.file)}"
+        case = ElementTree.SubElement(suite, "testcase", classname=room, name=name)
+        ElementTree.SubElement(case, "error", message=_plain(unread.message))
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
 
-def _case_name(code: Code) -> str:
-    return f"{code.id} {code.title}"
-
-
-FORMATS: dict[str, Callable[[Checked], str]] = {
-    "table": as_table,
-    "json": as_json,
-    "github": as_github,
-    "sarif": as_sarif,
-    "junit": as_junit,
-}
-
-
-def worst(findings: Sequence[Finding], severity: str) -> bool:
-    """Return whether a finding is at least as bad as ``severity``."""
-    return any(severity == Severity.WARNING or f.severity is Severity.ERROR for f in findings)
+def _outcome(case: ElementTree.Element, found: Sequence[Finding], *, fails: bool) -> None:
+    text = "\n".join(line for finding in found for line in _paragraph(finding, None))
+    if fails:
+        message = _count(len(found), found[0].severity.value)
+        ElementTree.SubElement(case, "failure", message=message).text = text
+    else:
+        ElementTree.SubElement(case, "system-out").text = text
 
 
 def _place(finding: Finding) -> str:
-    return f"{finding.file}:{finding.line}" if finding.line else finding.file
+    file = _plain(finding.file)
+    return f"{file}:{finding.line}" if finding.line else file
 
 
-def _title(finding: Finding) -> str:
-    titles = {code.id: code.title for code in CODES}
-    return f"{finding.code} {titles[finding.code]}"
+def _sentence(finding: Finding) -> str:
+    return f"{_plain(finding.name)} {_plain(finding.message)}"
 
 
-def _next(finding: Finding) -> str:
-    return f"{finding.next_step}, or --ignore {finding.code}:{finding.name}"
+def _ignore(finding: Finding) -> str:
+    return f"--ignore {shlex.quote(f'{finding.code}:{_plain(finding.name)}')}"
+
+
+def _plain(text: str) -> str:
+    """Return the text on one line, without what a terminal or XML would take for a command."""
+    return _CONTROL.sub("\ufffd", " ".join(text.split()))
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _indented(document: dict[str, Any]) -> str:
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
