@@ -8,8 +8,8 @@ ml-dash-import-freshness: $(VENV) ## import the dashboard to $GRAFANA_URL
 
 .PHONY: rules-check
 rules-check: $(VENV) ## do rules and dashboards match the metrics?
-	@$(OBS) rules check --project-dir warehouse
-	@$(OBS) dashboard check ops/grafana/dashboards --project-dir warehouse
+	@$(OBS) rules check --project-dir warehouse --fail-on warning
+	@$(OBS) dashboard check ops/grafana/dashboards --project-dir warehouse --fail-on warning
 	@$(PYTHON) -m pytest -q tests/integration/test_rules.py
 
 .PHONY: monitoring-up

@@ -88,7 +88,7 @@ def findings_options(codes: Sequence[Code], ignore_env: str) -> Decorator:
             env="OBS_FINDINGS_FORMAT",
             type=click.Choice(FORMATS),
             default="table",
-            help="What to print.",
+            help="Output format.",
         ),
     )
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ledgermind_obs.cli import root
 from ledgermind_obs.dbt.manifest import Source
@@ -49,7 +51,7 @@ def panel(**changes: Any) -> dict[str, Any]:
 def faults(*panels: dict[str, Any], **changes: Any) -> list[str]:
     model = {**BOARD, "panels": list(panels), **changes}
     read = read_dashboard(json.dumps(model).encode(), "b.json")
-    return [fault.message for fault in check(read, Catalogue(SOURCES))]
+    return [found.message for found in check(read, Catalogue(SOURCES))]
 
 
 def test_our_own_dashboard_has_no_fault() -> None:
@@ -84,29 +86,32 @@ def test_a_panel_that_is_right_has_no_fault() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"id": None}, "it has no numeric id"),
-        ({"gridPos": {"x": 20, "y": 0, "w": 8, "h": 4}}, "its gridPos does not fit"),
-        ({"gridPos": {"x": "0", "y": 0, "w": 8, "h": 4}}, "its gridPos does not fit"),
-        ({"title": ""}, "it has no title"),
-        ({"defaults": {"unit": ""}}, "it has no unit"),
-        ({"defaults": {"thresholds": {}}}, "it has no thresholds"),
-        ({"defaults": {"thresholds": {"steps": [{"value": 1}]}}}, "first threshold has a value"),
+        ({"id": None}, "has no id"),
+        ({"gridPos": {"x": 20, "y": 0, "w": 8, "h": 4}}, "has a gridPos that does not fit"),
+        ({"gridPos": {"x": "0", "y": 0, "w": 8, "h": 4}}, "has a gridPos that does not fit"),
+        ({"title": ""}, "has no title"),
+        ({"defaults": {"unit": ""}}, "has no unit"),
+        ({"defaults": {"thresholds": {}}}, "has no thresholds"),
+        ({"defaults": {"thresholds": {"steps": [{"value": 1}]}}}, "has no base colour"),
         (
             {"defaults": {"thresholds": {"steps": [{}, {"value": 120}, {"value": 48}]}}},
-            "its thresholds do not rise",
+            "has thresholds that do not rise: 120, 48",
         ),
-        ({"thresholds": []}, "Grafana ignores thresholds of the panel"),
-        ({"defaults": {"mappings": []}}, "nothing is green here"),
-        ({"targets": []}, "it has no query"),
-        ({"targets": [{"refId": "A"}]}, "a query of it has no expr"),
-        ({"targets": [{"expr": "up"}]}, "it has the refId None twice, or none"),
-        ({"targets": [{"refId": "A", "expr": "max by ("}]}, "not PromQL"),
-        ({"targets": [{"refId": "A", "expr": "nothing"}]}, "nothing exports the metric"),
+        ({"thresholds": []}, "has thresholds where Grafana ignores them"),
+        ({"defaults": {"mappings": []}}, "would show missing data in green"),
+        ({"targets": []}, "has no query"),
+        ({"targets": [{"refId": "A"}]}, "has a query without an expr"),
+        ({"targets": [{"expr": "up"}]}, "has a query without a refId"),
+        ({"targets": [{"refId": "A", "expr": "max by ("}]}, "is not PromQL"),
+        ({"targets": [{"refId": "A", "expr": "nothing"}]}, "nothing, which nothing exports"),
         (
             {"targets": [{"refId": "A", "expr": 'dbt_source_loaded_at_seconds{table="x"}'}]},
-            "no source of the dbt project",
+            "the dbt project has no such source",
         ),
-        ({"datasource": {"uid": "${DS_PROMETHEUS}"}}, "${DS_PROMETHEUS} is not resolved"),
+        (
+            {"datasource": {"uid": "${DS_PROMETHEUS}"}},
+            "has the unresolved data source ${DS_PROMETHEUS}",
+        ),
     ],
 )
 def test_each_fault_of_a_panel_is_told(changes: dict[str, Any], words: str) -> None:
@@ -116,10 +121,20 @@ def test_each_fault_of_a_panel_is_told(changes: dict[str, Any], words: str) -> N
 
 def test_panels_that_share_an_id_or_a_place_are_told_also_below_a_row() -> None:
     beside = panel(title="Q", gridPos={"x": 8, "y": 0, "w": 8, "h": 4})
-    assert faults(panel(), beside) == ["it has the id 1 of P"]
-    assert faults(panel(), panel(id=2, title="Q")) == ["it covers a part of P"]
+    same = ["has the id 1, and so has P: Grafana mixes them up"]
+    assert faults(panel(), beside) == same
+    assert faults(panel(), panel(id=2, title="Q")) == ["overlaps P: Grafana moves one of them"]
     row = {"id": 5, "type": "row", "gridPos": {"x": 0, "y": 9, "w": 24, "h": 1}}
-    assert faults(panel(), {**row, "panels": [panel()]}) == ["it has the id 1 of P"]
+    assert faults(panel(), {**row, "panels": [panel()]}) == [
+        "has the id 1, and so has P: Grafana mixes them up"
+    ]
+
+
+def test_each_panel_that_overlaps_is_named_once_however_many_lie_there() -> None:
+    stacked = [panel(id=n, title=str(n)) for n in range(1, 60)]
+    assert len(faults(*stacked)) == 58
+    tall = panel(gridPos={"x": 0, "y": 0, "w": 24, "h": 10**9})
+    assert len(faults(tall, *stacked[1:])) == 58
 
 
 def test_a_green_text_for_no_data_is_no_mapping() -> None:
@@ -130,13 +145,26 @@ def test_a_green_text_for_no_data_is_no_mapping() -> None:
 def test_a_variables_query_is_checked_too() -> None:
     variable = {"name": "v", "query": {"query": "label_values(dbt_nothing, project)"}}
     (found,) = faults(panel(), templating={"list": [variable]})
-    assert "nothing exports the metric dbt_nothing" in found
+    assert "dbt_nothing, which nothing exports" in found
 
 
 def test_variables_of_grafana_do_not_disturb_the_parser() -> None:
     query = 'rate(x{a=~"$v"}[$__rate_interval]) / $__range_s + rate(y[${window}:1m])'
     assert without_variables(query) == 'rate(x{a=~"$v"}[5m]) / 300 + rate(y[5m:1m])'
     assert {s.name for s in parse(without_variables(query)).selectors} == {"x", "y"}
+
+
+def values(depth: int) -> st.SearchStrategy[Any]:
+    plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+    return st.recursive(plain, lambda inner: st.lists(inner, max_size=2), max_leaves=depth)
+
+
+KEYS = st.sampled_from(sorted({*panel(), "templating", "list", "query", "steps", "value", "expr"}))
+
+
+@given(st.dictionaries(KEYS, st.dictionaries(KEYS, values(3)) | values(3)))
+def test_whatever_a_panel_holds_it_is_checked(fields: dict[str, Any]) -> None:
+    faults({"type": "stat", **fields}, templating={"list": [fields]})
 
 
 @pytest.mark.parametrize(

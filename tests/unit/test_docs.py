@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from docs import make
-from ledgermind_obs.monitoring.rules import anchors
+from ledgermind_obs.monitoring.runbooks import anchors
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("*.md"))

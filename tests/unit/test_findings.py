@@ -9,19 +9,12 @@ import msgspec
 import pytest
 
 from ledgermind_obs.dbt.manifest import Source
-from ledgermind_obs.lineage.findings import (
-    CODES,
-    Checked,
-    Ignore,
-    Surroundings,
-    check,
-    is_covered,
-    without,
-)
+from ledgermind_obs.findings import Checked, Ignore, Unread, failing, without
+from ledgermind_obs.lineage.findings import CODES, Surroundings, check, is_covered
 from ledgermind_obs.lineage.locations import line_of
 from ledgermind_obs.monitoring.coverage import covered_by_dashboard, covered_by_rules, selectors
 from ledgermind_obs.monitoring.rules import read_rules
-from ledgermind_obs.render.findings import FORMATS, worst
+from ledgermind_obs.render.findings import rendered
 from tests.unit.manifests import (
     DAYS,
     FCT,
@@ -94,7 +87,8 @@ def test_a_sound_project_has_no_finding() -> None:
     checked = check(lineage(*sound()), ["training"], GOOD)
 
     assert checked.findings == []
-    assert (checked.exposures, checked.sources) == ([TRAINING], [RAW])
+    assert checked.looked_at["exposures"] == [TRAINING]
+    assert checked.looked_at["sources"] == [RAW]
 
 
 def test_every_code_has_a_project_in_which_it_appears() -> None:
@@ -106,18 +100,18 @@ def test_the_code_appears_in_a_project_that_has_the_fault(code: str) -> None:
     assert code in _codes(*BROKEN[code])
 
 
-def test_every_code_has_a_paragraph_in_the_docs() -> None:
-    page = (ROOT / "docs/lineage.md").read_text()
-
-    missing = [code.id for code in CODES if f"### {code.id} {code.title}\n" not in page]
-    assert missing == []
-
-
 def test_a_finding_says_how_the_node_leads_to_the_exposure() -> None:
     (found,) = check(lineage(*BROKEN["L203"][0]), ["training"], GOOD).findings
 
     assert found.path == ("app.raw", "stg", "fct", "training")
     assert (found.name, found.file) == ("app.raw", "models/sources.yml")
+
+
+def test_disabled_exposures_of_one_name_are_all_named_in_one_order() -> None:
+    disabled: dict[str, Any] = {f"exposure.{name}.training": [{}] for name in ("c", "shop", "a", "b")}
+    findings = check(lineage(*_without_last(), disabled=disabled), ["training"], GOOD).findings
+
+    assert [finding.node for finding in findings] == sorted(disabled)
 
 
 def test_a_fault_above_two_exposures_is_told_once() -> None:
@@ -154,14 +148,20 @@ def test_a_finding_is_ignored_by_code_and_node(ignored: Ignore, left: int) -> No
     assert len(without(findings, [ignored])) == left
 
 
+def test_a_name_is_ignored_as_it_is_whatever_characters_it_has() -> None:
+    nodes = [source("r[a]w*", freshness=None), exposure("training", "source.shop.app.r[a]w*")]
+    findings = check(lineage(*nodes), ["training"], GOOD).findings
+
+    assert without(findings, [Ignore("L203", "app.r[a]w*")]) == []
+
+
 def test_errors_fail_and_warnings_do_so_on_demand() -> None:
     warning = check(lineage(*BROKEN["L103"][0]), ["training"], GOOD).findings
     error = check(lineage(*BROKEN["L203"][0]), ["training"], GOOD).findings
 
-    assert worst(error, "error")
-    assert worst(warning, "warning")
-    assert not worst(warning, "error")
-    assert not worst([], "warning")
+    assert failing(error, "error") == error
+    assert failing(warning, "warning") == warning
+    assert failing(warning, "error") == []
 
 
 # --- which sources rules and dashboards speak of
@@ -271,49 +271,108 @@ def _found(code: str) -> Checked:
 
 
 def test_the_table_ends_with_what_to_do_next() -> None:
-    table = FORMATS["table"](_found("L203"))
+    assert rendered(_found("L203"), "table", "error").splitlines() == [
+        "models/sources.yml  L203 error  app.raw has no freshness",
+        "    app.raw → stg → fct → training",
+        "    next: give it freshness and a loaded_at_field (docs/lineage.md#l203)",
+        "    or:   --ignore L203:app.raw",
+        "",
+        "1 exposure, 3 nodes upstream, 1 source: 1 error",
+    ]
 
-    assert "L203 error: app.raw has no freshness" in table
-    assert "app.raw → stg → fct → training" in table
-    assert "or --ignore L203:app.raw" in table
-    assert table.endswith("1 exposure, 3 nodes upstream, 1 source: 1 error")
+
+def test_a_table_for_a_terminal_wraps_all_but_what_is_to_be_copied() -> None:
+    name = "a_source_with_quite_a_long_name"
+    nodes = [source(name, freshness=None), exposure("training", f"source.shop.app.{name}")]
+    checked = check(lineage(*nodes), ["training"], GOOD)
+    lines = rendered(checked, "table", "error", width=50).splitlines()
+
+    assert f"    or:   --ignore L203:app.{name}" in lines
+    assert max(len(line) for line in lines if "--ignore" not in line) <= 50
+    unwrapped = rendered(checked, "table", "error")
+    assert " ".join(" ".join(lines).split()) == " ".join(unwrapped.split())
 
 
 def test_json_has_the_findings_and_what_was_looked_at() -> None:
-    document = json.loads(FORMATS["json"](_found("L203")))
+    document = json.loads(rendered(_found("L203"), "json", "error"))
 
     assert document["exposures"] == [TRAINING]
     assert document["findings"][0]["node"] == RAW
+    assert document["findings"][0]["help"] == "docs/lineage.md#l203"
 
 
 def test_a_github_annotation_cannot_be_broken_out_of() -> None:
     nodes = [source("raw", freshness=None, original_file_path="a,b:c%\n::error::x"), *sound()[1:]]
-    text = FORMATS["github"](check(lineage(*nodes), ["training"], GOOD))
+    text = rendered(check(lineage(*nodes), ["training"], GOOD), "github", "error")
 
     assert text.startswith("::error file=a%2Cb%3Ac%25%0A%3A%3Aerror%3A%3Ax,title=L203 source")
     assert len(text.splitlines()) == 2
 
 
-def test_sarif_names_rule_place_and_level() -> None:
-    document = json.loads(FORMATS["sarif"](_found("L203")))
-    (result,) = document["runs"][0]["results"]
+def test_sarif_names_rule_place_level_and_the_page_that_explains() -> None:
+    (run,) = json.loads(rendered(_found("L203"), "sarif", "error"))["runs"]
+    (result,) = run["results"]
 
-    assert document["version"] == "2.1.0"
     assert (result["ruleId"], result["level"]) == ("L203", "error")
     physical = result["locations"][0]["physicalLocation"]
     assert physical["artifactLocation"]["uri"] == "models/sources.yml"
+    rules = {rule["id"]: rule["helpUri"] for rule in run["tool"]["driver"]["rules"]}
+    assert rules["L203"] == "docs/lineage.md#l203"
+
+
+def test_a_file_for_a_code_scanner_is_a_uri() -> None:
+    nodes = [source("raw", freshness=None, original_file_path="my models/ä%.yml"), *sound()[1:]]
+    checked = check(lineage(*nodes), ["training"], GOOD)
+    (result,) = json.loads(rendered(checked, "sarif", "error"))["runs"][0]["results"]
+
+    uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert uri == "my%20models/%C3%A4%25.yml"
+
+
+def _suite(checked: Checked, fail_on: str) -> ElementTree.Element:
+    return ElementTree.fromstring(rendered(checked, "junit", fail_on))  # noqa: S314 - our own text
 
 
 def test_junit_has_a_test_for_each_code_and_fails_those_that_were_found() -> None:
-    suite = ElementTree.fromstring(FORMATS["junit"](_found("L203")))  # noqa: S314 - our own text
+    suite = _suite(_found("L203"), "error")
     failed = [case.get("name", "") for case in suite if case.find("failure") is not None]
 
     assert len(suite) == len(CODES)
     assert failed == ["L203 source has no freshness"]
+    assert suite.get("failures") == "1"
 
 
-def test_junit_stays_xml_whatever_a_name_holds() -> None:
-    nodes = [source("r\x01<&>", freshness=None), exposure("training", "source.shop.app.r\x01<&>")]
-    text = FORMATS["junit"](check(lineage(*nodes), ["training"], GOOD))
+@pytest.mark.parametrize(("fail_on", "failures"), [("error", 0), ("warning", 1)])
+def test_a_warning_is_a_failure_in_junit_only_if_it_fails_the_command(
+    fail_on: str, failures: int
+) -> None:
+    suite = _suite(_found("L103"), fail_on)
 
-    assert "r\ufffd<&>" in "".join(ElementTree.fromstring(text).itertext())  # noqa: S314
+    assert suite.get("failures") == str(failures)
+    assert len(suite.findall("testcase/failure")) == failures
+    assert "has no owner" in "".join(suite.itertext())
+
+
+def test_a_file_that_was_not_read_is_in_every_form() -> None:
+    unread = [Unread("r.yml", "cannot read r.yml: Permission denied")]
+    checked = Checked(command="rules check", codes=CODES, looked_at={}, unread=unread)
+
+    assert "1 file not read" in rendered(checked, "table", "error")
+    assert json.loads(rendered(checked, "json", "error"))["unread"][0]["file"] == "r.yml"
+    assert rendered(checked, "github", "error").startswith("::error file=r.yml")
+    (run,) = json.loads(rendered(checked, "sarif", "error"))["runs"]
+    assert not run["invocations"][0]["executionSuccessful"]
+    assert _suite(checked, "error").get("errors") == "1"
+
+
+@pytest.mark.parametrize("form", ["table", "json", "github", "sarif", "junit"])
+def test_a_name_is_shown_on_one_line_and_commands_nothing(form: str) -> None:
+    (code,) = [code for code in CODES if code.id == "L203"]
+    found = code.at("r\x01\x1b[2J<&>\n\ud800", "has no freshness", "give it some")
+    checked = Checked(command="lineage check", codes=CODES, looked_at={}, findings=[found])
+    text = rendered(checked, form, "error")
+
+    assert not {"\x01", "\x1b", "\ud800"} & set(text)
+    assert "r\ufffd\ufffd[2J" in text
+    if form == "junit":
+        ElementTree.fromstring(text)  # noqa: S314 - our own text

@@ -69,7 +69,7 @@ def test_a_finding_fails_with_file_and_line(place: Path) -> None:
     found = obs("check")
 
     assert found.exit_code == 1
-    assert found.stdout.startswith("models/sources.yml:4: L203 error: app.raw has no freshness")
+    assert found.stdout.startswith("models/sources.yml:4  L203 error  app.raw has no freshness")
 
 
 def test_a_warning_fails_on_demand(place: Path) -> None:

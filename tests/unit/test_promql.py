@@ -1,6 +1,6 @@
 import pytest
 
-from ledgermind_obs.monitoring.promql import Matcher, parse
+from ledgermind_obs.monitoring.promql import Matcher, TooComplexError, parse, pattern_of
 
 
 def test_a_selector_keeps_its_metric_and_its_matchers() -> None:
@@ -67,3 +67,49 @@ def test_a_variable_may_be_anything() -> None:
 def test_what_is_not_promql_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="unclosed"):
         parse("max by (")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "-" * 100_000 + "a",
+        "- " * 100_000 + "a",
+        "(" * 20_000 + "a" + ")" * 20_000,
+        "abs(" * 20_000 + "a" + ")" * 20_000,
+        "1+" * 20_000 + "1",
+        "a OR " * 20_000 + "a",
+        "a == " * 20_000 + "a",
+        "a unless " * 20_000 + "a",
+        "a[1m:" * 20_000,
+        "a @ " * 20_000,
+    ],
+)
+def test_what_could_overflow_the_parser_is_refused_before_it(expression: str) -> None:
+    with pytest.raises(TooComplexError, match="the limit is 500"):
+        parse(expression)
+
+
+@pytest.mark.parametrize("form", ["-({})", "abs({})", "({}) + 1", "1 + ({})", "sum by (b) ({})"])
+def test_what_is_within_the_limit_is_parsed(form: str) -> None:
+    expression = "a"
+    for _ in range(165):
+        expression = form.format(expression)
+    assert [s.name for s in parse(expression).selectors] == ["a"]
+
+
+def test_signs_in_quotes_do_not_count() -> None:
+    signs = "(-+" * 1000
+    (selector,) = parse(f"""a{{b="{signs}\\"{signs}", c='{signs}', d=`{signs}`}}""").selectors
+    assert [m.value.count("+") for m in selector.matchers] == [2000, 1000, 1000]
+
+
+@pytest.mark.parametrize("text", ['\\"' * 50_000, "'" * 99_999, "`" * 99_999, '"a' * 99_999])
+def test_quotes_without_end_are_no_endless_search(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", [r"\pL", "[[:alpha:]]", "a{99999999999}", "(" * 5000, "(?P<a"])
+def test_a_pattern_that_python_reads_otherwise_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        pattern_of(text)

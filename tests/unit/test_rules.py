@@ -1,16 +1,20 @@
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ledgermind_obs.cli import root
 from ledgermind_obs.dbt.manifest import Source
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.monitoring.expressions import Catalogue
-from ledgermind_obs.monitoring.rules import anchors, check, read_rules
+from ledgermind_obs.monitoring.rules import check, read_rules
+from ledgermind_obs.monitoring.runbooks import Page, anchors, read_page
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "prometheus/rules"
@@ -36,9 +40,9 @@ def faults(*rules: Mapping[str, object], sources: tuple[Source, ...] | None = No
         {"groups": [{"name": "g", "rules": [dict(rule) for rule in rules]}]}
     ).encode()
     found = check(
-        read_rules(content, "r.yml"), Catalogue(sources), {"page.md": frozenset({"here"})}
+        read_rules(content, "r.yml"), Catalogue(sources), {"page.md": Page(frozenset({"here"}))}
     )
-    return [fault.message for fault in found]
+    return [finding.message for finding in found]
 
 
 def alert(expr: str, **annotations: str) -> dict[str, object]:
@@ -64,7 +68,7 @@ def test_the_four_alerts_of_the_runbook_are_in_their_group() -> None:
 def test_our_own_rules_have_no_fault() -> None:
     rules = [r for file in RULES.glob("*.yml") for r in read_rules(file.read_bytes(), file.name)]
     page = ROOT / "docs/DATA_QUALITY_COMPLETE.md"
-    runbooks = {page.name: anchors(page.read_text())}
+    runbooks = {page.name: read_page(page.read_bytes())}
     assert check(rules, Catalogue(SOURCES), runbooks) == []
 
 
@@ -81,17 +85,23 @@ def test_an_alert_that_is_right_has_no_fault() -> None:
 @pytest.mark.parametrize(
     ("expr", "words"),
     [
-        ("dbt_source_loaded_at_second > 1", "nothing exports the metric"),
-        ("up_to_something > 1", "nothing exports the metric"),
-        (f'{AGE}{{tabel="transactions"}} > 1', "has the label tabel"),
-        ("max by (tabel) (dbt_freshness_run_success) == 0", "has the label tabel"),
-        (f'{AGE}{{table=~"("}} > 1', "not PromQL"),
-        ("max by (", "not PromQL"),
-        (f'{AGE}{{table="orders"}} > 1', "no source of the dbt project"),
-        ("time() - max(dbt_source_loaded_at_seconds) > 1", "makes one of sources"),
+        ("dbt_source_loaded_at_second > 1", "which nothing exports"),
+        ("up_to_something > 1", "which nothing exports"),
+        (f'{AGE}{{tabel="transactions"}} > 1', "uses the label tabel, which no"),
+        (
+            "max by (tabel) (dbt_freshness_run_success) == 0",
+            "uses the label tabel, which no",
+        ),
+        (f'{AGE}{{table=~"("}} > 1', "is not PromQL"),
+        ("max by (", "is not PromQL"),
+        (f'{AGE}{{table="orders"}} > 1', "the dbt project has no such source"),
+        (
+            "time() - max(dbt_source_loaded_at_seconds) > 1",
+            "merges different sources: max() drops the labels project, target",
+        ),
         (
             "time() - max without (target) (dbt_source_loaded_at_seconds) > 1",
-            "makes one of sources that differ in target",
+            "merges different sources: max() drops the label target",
         ),
     ],
 )
@@ -108,13 +118,15 @@ def test_a_count_of_sources_hides_none() -> None:
 def test_a_recorded_metric_is_known_with_its_labels() -> None:
     record = {"record": "age", "expr": AGE, "labels": {"team": "ml"}}
     assert faults(record, alert('age{table="transactions", team="ml"} > 1')) == []
-    assert faults(record, alert('age{tabel="x"} > 1')) == ["no series of age has the label tabel"]
+    assert faults(record, alert('age{tabel="x"} > 1')) == [
+        "uses the label tabel, which no series of age has"
+    ]
 
 
 def test_a_source_without_an_alert_on_its_age_is_a_fault() -> None:
     only = alert(f'{AGE}{{table=~"transactions|ml_features"}} > 1')
     empty = alert('dbt_source_freshness_status{status="empty"} == 1')
-    assert faults(only, empty, sources=SOURCES) == ["no alert looks at the age of this source"]
+    assert faults(only, empty, sources=SOURCES) == ["may be of any age, and no alert looks at it"]
 
 
 def test_an_alert_looks_through_a_recorded_metric_and_its_matchers() -> None:
@@ -131,7 +143,7 @@ def test_what_an_alert_excludes_it_does_not_watch() -> None:
 def test_recorded_metrics_that_name_each_other_are_no_endless_loop() -> None:
     rules = [{"record": "a", "expr": "b"}, {"record": "b", "expr": "a"}]
     found = faults(*rules, alert("a > 1"), sources=SOURCES[:1])
-    assert found == ["no alert looks at the age of this source"]
+    assert found == ["may be of any age, and no alert looks at it"]
 
 
 def test_an_alert_without_what_people_need_is_a_fault() -> None:
@@ -147,9 +159,15 @@ def test_an_alert_without_what_people_need_is_a_fault() -> None:
 @pytest.mark.parametrize(
     ("annotation", "words"),
     [
-        ({"runbook_url": "https://x/page.md#gone"}, "page.md has no section #gone"),
-        ({"runbook_url": "https://x/other.md#here"}, "there is no runbook other.md"),
-        ({"summary": "{{ $labels.tabel }}"}, "its summary asks for the label tabel"),
+        (
+            {"runbook_url": "https://x/page.md#gone"},
+            "page.md#gone, and the page has no such section",
+        ),
+        (
+            {"runbook_url": "https://x/other.md#here"},
+            "other.md, which is not in the folder",
+        ),
+        ({"summary": "{{ $labels.tabel }}"}, "prints the label tabel in its summary"),
     ],
 )
 def test_an_annotation_that_leads_nowhere_is_a_fault(
@@ -159,13 +177,85 @@ def test_an_annotation_that_leads_nowhere_is_a_fault(
     assert words in found
 
 
-def test_anchors_are_githubs() -> None:
-    page = "# A title\n\n## Source's `state`: is it *so*?\n"
-    assert anchors(page) == {"a-title", "sources-state-is-it-so"}
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        (
+            "# A title\n\n## Source's `state`: is it *so*? ##\n",
+            {"a-title", "sources-state-is-it-so"},
+        ),
+        ("## Again\n## Again\n## Again\n", {"again", "again-1", "again-2"}),
+        ("```sh\n# a comment\n```\n# After\n", {"after"}),
+        ('<a id="stable"></a>\n## A <i>new</i> title\n', {"stable", "a-new-title"}),
+        ("#hashtag\n", set()),
+    ],
+)
+def test_anchors_are_githubs(page: str, found: set[str]) -> None:
+    assert anchors(page) == found
+
+
+def test_a_page_with_a_byte_order_mark_has_its_first_heading() -> None:
+    assert read_page(b"\xef\xbb\xbf# First\n").anchors == {"first"}
+
+
+def test_recorded_metrics_without_end_are_followed_for_a_while() -> None:
+    doubled = [
+        {"record": f"r{n}", "expr": f'r{n + 1}{{a="1"}} + r{n + 1}{{a="2"}}'} for n in range(40)
+    ]
+    assert faults(*doubled, alert("r0 > 1"), sources=SOURCES[:1])
+    chain = [{"record": f"c{n}", "expr": f"c{n + 1}"} for n in range(2000)]
+    assert faults(*chain, alert("c0 > 1"), sources=SOURCES[:1])
+
+
+def test_labels_that_are_merged_in_count_and_do_not_beat_the_rules_own() -> None:
+    content = b"""
+    x: &common {labels: {severity: page}, annotations: {summary: common, description: d}}
+    groups:
+      - name: g
+        rules:
+          - <<: *common
+            alert: A
+            expr: up == 0
+            annotations: {summary: own}
+    """
+    (rule,) = read_rules(content, "r.yml")
+    assert (rule.labels, rule.annotations) == ({"severity": "page"}, {"summary": "own"})
+    assert rule.line == 6
+
+
+def test_a_bomb_of_aliases_costs_nothing() -> None:
+    names = "abcdefghi"
+    lines = [f"{b}: &{b} [{','.join(['*' + a] * 9)}]" for a, b in pairwise(names)]
+    rules = (
+        "groups: [{rules: [{alert: A, expr: up, labels: {x: *i, severity: s}, annotations: *i}]}]"
+    )
+    merges = [f"m{b}: &m{b} {{<<: [{','.join(['*m' + a] * 9)}]}}" for a, b in pairwise(names)]
+    content = "\n".join(["a: &a [lol]", *lines, "ma: &ma {k: v}", *merges, rules])
+    (rule,) = read_rules(content.encode(), "r.yml")
+    assert rule.labels == {"x": "", "severity": "s"}
+
+
+KEYS = st.sampled_from(["groups", "rules", "alert", "record", "expr", "labels", "name"])
+
+
+@given(
+    st.recursive(st.text(max_size=3), lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner))
+)
+def test_whatever_yaml_holds_it_is_rules_or_a_named_error(document: object) -> None:
+    try:
+        found = read_rules(yaml.safe_dump(document).encode(), "r.yml")
+    except ConfigurationError:
+        found = []
+    assert all(rule.name and rule.expression for rule in found)
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"groups: 1", b"groups: [{}]", b"a: b: c", b"\xff"]
+    "content",
+    [
+        *(b"", b"[]", b"groups: 1", b"groups: [{}]", b"a: b: c", b"\xff"),
+        *(b"[" * 100_000, b"- " * 100_000, b"groups: [{rules: [{alert: A}]}]"),
+        *(b"groups: [{rules: [1]}]", b"groups: [{rules: [{expr: up}]}]"),
+    ],
 )
 def test_what_is_no_rule_file_is_named(content: bytes) -> None:
     with pytest.raises(ConfigurationError, match=r"^bad\.yml is not"):
@@ -200,11 +290,13 @@ def test_the_command_says_what_is_wrong_and_exits_1(manifest: Path) -> None:
     argv = ["rules", "check", RULES, "--runbooks", ROOT / "docs", "--manifest", manifest]
     result = CliRunner().invoke(root, [str(word) for word in argv])
     assert result.exit_code == 1
-    assert "SourceStaleTransactions (warning)" in result.stdout
-    assert "there are orders" in result.stdout
+    assert "dbt_freshness.yml:84  R106 error  SourceStaleTransactions asks for" in result.stdout
+    assert "next: there are orders (docs/alerting.md#r106)" in result.stdout
     result = CliRunner().invoke(root, [str(word) for word in (*argv, "--format", "json")])
     assert result.exit_code == 1
-    assert {"place", "message", "next_step"} == json.loads(result.stdout)["faults"][0].keys()
+    found = json.loads(result.stdout)["findings"][0]
+    assert found["node"] == "dbt-freshness/SourceStaleTransactions"
+    assert (found["code"], found["line"], found["group"]) == ("R106", 84, "dbt-freshness")
 
 
 def test_a_project_that_dbt_has_not_parsed_is_no_success(tmp_path: Path) -> None:
@@ -227,5 +319,5 @@ def test_a_dashboard_that_cannot_be_read_does_not_hide_the_faults_of_another(
     result = CliRunner().invoke(root, argv)
     assert result.exit_code == 2
     assert "a.json is not JSON" in result.stderr
-    assert "no source of the dbt project" in result.stdout
-    assert "2 files: " in result.stdout
+    assert "the dbt project has no such source" in result.stdout
+    assert "2 files, 11 panels, 1 source: 3 errors, 1 file not read" in result.stdout
