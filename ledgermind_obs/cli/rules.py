@@ -105,10 +105,9 @@ def _pages(loaded: Sequence[Rule], given: Path | None) -> Mapping[str, Page] | N
     wanted = [link.page for link in links if link.is_markdown]
     folder = given or (RUNBOOKS if RUNBOOKS.is_dir() else None)
     if elsewhere:
-        count = f"{len(elsewhere)} of {len(links)} runbook links"
-        warn(f"not checked: {count}, which lead to no Markdown file, such as {elsewhere[0].url}")
+        warn(f"runbook links to other than Markdown files are not checked: {elsewhere[0].url}")
     if wanted and folder is None:
-        warn(f"not checked: {len(wanted)} runbook links, as there is no folder {RUNBOOKS}")
+        warn(f"runbook links are not checked: there is no folder {RUNBOOKS}")
         click.echo("     name the folder that has the pages: --runbooks DIR", err=True)
     return None if folder is None else runbook_pages(folder, wanted)
 

@@ -108,7 +108,8 @@ def test_a_finding_says_how_the_node_leads_to_the_exposure() -> None:
 
 
 def test_disabled_exposures_of_one_name_are_all_named_in_one_order() -> None:
-    disabled: dict[str, Any] = {f"exposure.{name}.training": [{}] for name in ("c", "shop", "a", "b")}
+    packages = ("c", "shop", "a", "b")
+    disabled: dict[str, Any] = {f"exposure.{name}.training": [{}] for name in packages}
     findings = check(lineage(*_without_last(), disabled=disabled), ["training"], GOOD).findings
 
     assert [finding.node for finding in findings] == sorted(disabled)
