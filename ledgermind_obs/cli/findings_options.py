@@ -119,7 +119,7 @@ def read_each(
 def tell(
     checked: Checked, handling: Handling, locate: Callable[[Finding], Finding] | None = None
 ) -> None:
-    """Print what was found and exit: 2 if a file could not be read, 1 if a finding fails.
+    """Print what was found and exit: 2 if a file could not be read, 1 if a finding fails, else 0.
 
     ``locate`` completes a finding by its file and line.
     """
@@ -134,5 +134,4 @@ def tell(
     click.echo(rendered(shown, handling.output, handling.fail_on, width))
     if checked.unread:
         sys.exit(ConfigurationError.exit_code)
-    if failing(found, handling.fail_on):
-        sys.exit(1)
+    sys.exit(1 if failing(found, handling.fail_on) else 0)

@@ -65,7 +65,12 @@ def lineage() -> None:
 @option(
     "--dashboards", type=_PLACE, help="Dashboards.  [default: ops/grafana/dashboards, if there]"
 )
-@option("--artifact", type=_FILE, help="The last run.  [default: the project's sources.json]")
+@option(
+    "--artifact",
+    env="OBS_LINEAGE_ARTIFACT",
+    type=_FILE,
+    help="The last run.  [default: the project's sources.json]",
+)
 @findings_options(CODES, "OBS_LINEAGE_IGNORE")
 @workplace_options
 def check_command(
@@ -137,7 +142,12 @@ def _shown(path: Path) -> str:
 @lineage.command("graph", cls=HelpfulCommand, examples=GRAPH_EXAMPLES)
 @click.argument("exposure")
 @option("--freshness", is_flag=True, help="Show the state that the last run found.")
-@option("--artifact", type=_FILE, help="The last run.  [default: the project's sources.json]")
+@option(
+    "--artifact",
+    env="OBS_LINEAGE_ARTIFACT",
+    type=_FILE,
+    help="The last run.  [default: the project's sources.json]",
+)
 @option("--depth", type=click.IntRange(min=1), help="Maximum distance from the exposure.")
 @option("--only-sources", is_flag=True, help="Show the exposure and its sources only.")
 @option(

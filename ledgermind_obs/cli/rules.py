@@ -15,10 +15,12 @@ from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.cli.options import option
 from ledgermind_obs.cli.project_options import Workplace
 from ledgermind_obs.findings import Checked, Finding
+from ledgermind_obs.monitoring.dashboard import MAX_BYTES
 from ledgermind_obs.monitoring.expressions import Catalogue
 from ledgermind_obs.monitoring.files import (
     RULES,
     RUNBOOKS,
+    not_too_large,
     read_file,
     rule_files,
     runbook_pages,
@@ -91,7 +93,8 @@ def check_command(
 
 def _read(path: Path) -> list[Rule]:
     if path == _DASH:
-        return read_rules(sys.stdin.buffer.read(), "standard input")
+        content = sys.stdin.buffer.read(MAX_BYTES + 1)
+        return read_rules(not_too_large(content, "standard input"), "standard input")
     return read_rules(read_file(path), str(path))
 
 

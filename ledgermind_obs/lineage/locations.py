@@ -37,7 +37,7 @@ def _composed(text: str) -> yaml.Node | None:
     """Return a document's nodes; many findings are about one file."""
     try:
         return yaml_files.compose(text)
-    except (yaml.YAMLError, RecursionError):
+    except yaml_files.FaultyYamlError:
         return None
 
 

@@ -82,14 +82,18 @@ def _kept(upstream: Upstream, depth: int | None, *, only_sources: bool) -> list[
 def _states(
     upstream: Upstream, freshness: Mapping[str, tuple[str, float | None]]
 ) -> dict[str, str]:
-    """Return the worst state at or above each node; what cannot be seen counts as unknown."""
+    """Return the worst state at or above each node; what cannot be seen counts as unknown.
+
+    A state that is in no table keeps its name, and ranks with the unknown.
+    """
     lineage = upstream.lineage
     starts = {spot.node: UNKNOWN for spot in upstream.blind_spots if spot.node != upstream.uid}
     starts |= {uid: freshness.get(uid, (UNKNOWN, None))[0] for uid in upstream.measured}
     below = _below(lineage, upstream.walk)
+    ranks = {str(state): rank for rank, state in enumerate(WORST_FIRST)}
     found: dict[str, str] = {}
-    for state in WORST_FIRST:
-        pending = [uid for uid, own in starts.items() if own == state]
+    for start, state in sorted(starts.items(), key=lambda s: ranks.get(s[1], ranks[UNKNOWN])):
+        pending = [start]
         while pending:
             uid = pending.pop()
             if uid not in found:

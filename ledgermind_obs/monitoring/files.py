@@ -62,9 +62,14 @@ def read_file(path: Path) -> bytes:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    return not_too_large(content, str(path))
+
+
+def not_too_large(content: bytes, name: str) -> bytes:
+    """Return the content; raises ConfigurationError if it is larger than MAX_BYTES."""
     if len(content) > MAX_BYTES:
         raise ConfigurationError(
-            f"{path} is larger than {MAX_BYTES // 1_000_000} MB", "is it the right file?"
+            f"{name} is larger than {MAX_BYTES // 1_000_000} MB", "is it the right file?"
         )
     return content
 

@@ -82,7 +82,7 @@ def read_rules(content: bytes, name: str) -> list[Rule]:
     """
     try:
         root = yaml_files.compose(content)
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml_files.FaultyYamlError as error:
         raise ConfigurationError(
             f"{name} is not YAML: {' '.join(str(error).split())}",
             f"try: promtool check rules {name}",
@@ -175,7 +175,9 @@ def _recorded(rules: Iterable[Rule], catalogue: Catalogue) -> dict[str, frozense
 
 def _check_alert(rule: Rule, catalogue: Catalogue) -> Iterator[Finding]:
     if not rule.labels.get("severity"):
-        next_step = "add the label severity, such as warning or critical: it decides who is told"
+        next_step = (
+            "add the label severity, such as warning or critical: it decides who is notified"
+        )
         yield rule.finding(NO_SEVERITY, "has no severity", next_step)
     for name, purpose in _TEXTS.items():
         if not rule.annotations.get(name):

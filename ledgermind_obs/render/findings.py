@@ -54,11 +54,10 @@ def _paragraph(finding: Finding, width: int | None) -> list[str]:
 def _wrapped(line: str, width: int | None) -> list[str]:
     if width is None:
         return [line]
-    hanging = _INDENT * 2 if line.startswith(_INDENT) else _INDENT
     return textwrap.wrap(
         line,
         max(width, 40),
-        subsequent_indent=hanging,
+        subsequent_indent=_INDENT * 2,
         break_long_words=False,
         break_on_hyphens=False,
     )
@@ -237,7 +236,12 @@ def _place(finding: Finding) -> str:
 
 
 def _sentence(finding: Finding) -> str:
-    return f"{_plain(finding.name)} {_plain(finding.message)}"
+    name = _plain(finding.name)
+    return (
+        f'"{name}" {_plain(finding.message)}'
+        if " " in name
+        else f"{name} {_plain(finding.message)}"
+    )
 
 
 def _ignore(finding: Finding) -> str:

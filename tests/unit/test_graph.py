@@ -55,6 +55,12 @@ def test_a_model_is_as_bad_as_the_worst_source_above_it() -> None:
     assert nodes[OTHER].age_seconds == 9.0
 
 
+def test_a_state_that_is_in_no_table_is_shown_and_is_worse_than_pass() -> None:
+    freshness = {RAW: ("thawed", 1.0), OTHER: ("pass", 1.0)}
+    nodes = graph_of(_two_branches(), freshness=freshness).nodes
+    assert (nodes[RAW].state, nodes[TRAINING].state) == ("thawed", "thawed")
+
+
 def test_a_source_that_the_run_does_not_hold_is_not_painted_good() -> None:
     nodes = graph_of(_two_branches(), freshness={RAW: ("pass", 1.0)}).nodes
 

@@ -6,9 +6,11 @@ import json
 import os
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
+from docs import make
 from ledgermind_obs.cli import root
 from tests.unit.manifests import content, sound
 from tests.unit.test_codes import panel
@@ -170,6 +172,18 @@ def test_each_check_has_its_own_list_in_the_environment(place: Path) -> None:
         "OBS_DASHBOARD_IGNORE": "D103",
     }
     assert obs("rules", "check", "rules", **env).exit_code == 0
+
+
+def test_an_environment_variable_means_one_option_with_one_set_of_values() -> None:
+    meanings: dict[str, set[tuple[str, tuple[str, ...]]]] = {}
+    for context in make.commands():
+        if context.command_path.startswith("obs freshness"):
+            continue
+        for param in context.command.params:
+            choices = tuple(param.type.choices) if isinstance(param.type, click.Choice) else ()
+            meanings.setdefault(str(param.envvar), set()).add((str(param.opts), choices))
+    del meanings["None"]
+    assert {name: found for name, found in meanings.items() if len(found) > 1} == {}
 
 
 def test_a_warning_fails_on_demand(place: Path) -> None:
