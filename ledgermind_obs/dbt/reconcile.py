@@ -62,6 +62,7 @@ def build_report(
         whole=whole,
         sources=tuple(_entry(uid, results.get(uid), manifest, log) for uid in sorted(expected)),
         unmatched=tuple(log.unmatched),
+        unwatched=manifest.unwatched(),
     )
 
 
