@@ -156,6 +156,29 @@ class SourceFreshness(msgspec.Struct, frozen=True, kw_only=True):
         return (self.checked_at - self.loaded_at).total_seconds()
 
 
+class Unwatched(msgspec.Struct, frozen=True, kw_only=True):
+    """A source that is declared and that no run can measure.
+
+    It has no freshness or, if ``has_freshness``, nothing that tells when it was loaded.
+    """
+
+    package: str
+    source: str
+    table: str
+    unique_id: str
+    has_freshness: bool = False
+
+    @property
+    def key(self) -> SourceKey:
+        """Package, source and table, as a selection names them."""
+        return SourceKey(self.package, self.source, self.table)
+
+    @property
+    def name(self) -> str:
+        """``source.table``, as people and dbt's selectors write it."""
+        return f"{self.source}.{self.table}"
+
+
 class Scan(msgspec.Struct, frozen=True, kw_only=True):
     """A look-up that reads whole tables; ``rows`` is PostgreSQL's estimate."""
 
@@ -169,6 +192,8 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
 class FreshnessReport(msgspec.Struct, frozen=True, kw_only=True):
     """One run: when, by what, of which project, and every source that should be in it.
 
+    ``unmatched`` is what of the selection matches nothing, ``unwatched`` every source of the
+    project, selected or not, that no run can measure.
     ``declared_at`` is when dbt wrote the manifest, where that was an earlier run; ``scans`` is None
     where nobody asked how the look-ups are made.
     """
@@ -182,6 +207,7 @@ class FreshnessReport(msgspec.Struct, frozen=True, kw_only=True):
     whole: bool
     sources: tuple[SourceFreshness, ...]
     unmatched: tuple[str, ...] = ()
+    unwatched: tuple[Unwatched, ...] = ()
     declared_at: datetime | None = None
     scans: tuple[Scan, ...] | None = None
 

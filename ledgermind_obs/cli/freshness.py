@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from ledgermind_obs.cli.options import (
     option,
     sink_options,
 )
+from ledgermind_obs.cli.refusal import Answer, GateCommand, remember
 from ledgermind_obs.cli.streams import stdout_was_closed
 from ledgermind_obs.dbt.lock import locked
 from ledgermind_obs.dbt.log import Event
@@ -38,7 +39,8 @@ from ledgermind_obs.sinks.deliver import Delivery, Sink, deliver, deliver_failur
 from ledgermind_obs.sinks.exposition import exposition
 
 if TYPE_CHECKING:  # a push decides nothing, and does not pay for a gate
-    from ledgermind_obs.gate.judge import Policy
+    from ledgermind_obs.gate.evidence import Evidence, Request
+    from ledgermind_obs.gate.judge import Policy, Verdict
 
 FORMATS = click.Choice(["table", "json"])
 REPORTS = click.Choice(["text", "markdown", "html", "json"])
@@ -63,6 +65,8 @@ REPORT_EXAMPLES = """
 obs freshness report | mail -s "dbt freshness" team@example.com
 obs freshness report --format markdown >> "$GITHUB_STEP_SUMMARY"
 """
+
+Measure = Callable[[Sequence[str], Sequence[str]], FreshnessReport]
 
 _FAIL_ON = {
     "warn": frozenset(State) - {State.PASS},
@@ -118,11 +122,8 @@ def push(
     """
     with locked(dbt.project.private_target_path, lock_timeout):
         with _failure_is_told(sink, dry_run=dry_run):
-            if above:
-                select = _selectors(dbt, above)
-            report = _measure(
-                engine, select, exclude, quiet=output == "json", meanwhile=sink.prepare
-            )
+            quiet = output == "json"
+            report = _measured(dbt, engine, above, select, exclude, quiet, sink.prepare)
         if dry_run:
             click.echo(exposition(metrics.report_series(report)), nl=False)
         else:
@@ -157,7 +158,7 @@ _check_output_options = in_group(
 )
 
 
-@freshness.command(cls=SelectCommand, examples=CHECK_EXAMPLES)
+@freshness.command(cls=GateCommand, examples=CHECK_EXAMPLES)
 @dbt_options
 @gate_options
 @_policy_options
@@ -168,48 +169,68 @@ def check(
     engine: Engine,
     select: tuple[str, ...],
     exclude: tuple[str, ...],
-    gate: Gate | None,
+    gate: Gate,
     max_age: float | None,
     fail_on: str,
     explain: bool,
     output: str,
     lock_timeout: float,
     **allow: bool,
-) -> None:
+) -> Answer:
     """Measure the sources, then decide whether ML training may run.
 
     Exit code 0 lets it run; every other one stops it. A source that cannot be measured stops it
     too.
     """
-    from ledgermind_obs.cli.verdict import tell_exposure_verdict, tell_verdict
+    from ledgermind_obs.cli.instruments import instruments
+    from ledgermind_obs.gate.evidence import gather
     from ledgermind_obs.gate.judge import judge
 
-    policy, quiet = _policy(max_age, fail_on, allow), output == "json"
     engine = _explaining(engine) if explain else engine
-    with _shut_without_a_report(output):
-        if gate:
-            from ledgermind_obs.cli.decision import decide
+    quiet = output == "json"
+    evidence = gather(
+        _request(dbt, gate, select, exclude),
+        instruments(
+            dbt,
+            gate.manifest,
+            lambda chosen, without: _measure(engine, chosen, without, quiet=quiet),
+            lock_timeout,
+            remember,
+        ),
+    )
+    verdict = judge(evidence, _policy(gate, max_age, fail_on, allow), evidence.gathered_at)
+    return Answer(verdict.lets_through, _in_words(evidence, verdict, output))
 
-            upstream, report, verdict = decide(
-                dbt,
-                gate,
-                policy,
-                lambda chosen: _measure(engine, chosen, (), quiet=quiet),
-                lock_timeout,
-            )
-            tell_exposure_verdict(upstream, report, verdict, output)
-        else:
-            with locked(dbt.project.private_target_path, lock_timeout):
-                report = _measure(engine, select, exclude, quiet=quiet)
-            verdict = judge(report, policy, datetime.now(UTC))
-            tell_verdict(report, verdict, output)
-    if report.scans is not None and output == "table":
-        from ledgermind_obs.cli.show import show_scans
 
-        click.echo()
-        show_scans(report.scans)
-    if not verdict.lets_through:
-        sys.exit(1)
+def _request(dbt: Dbt, gate: Gate, select: tuple[str, ...], exclude: tuple[str, ...]) -> Request:
+    from ledgermind_obs.gate.evidence import Request
+
+    return Request(
+        project=dbt.project,
+        exposure=gate.exposure,
+        select=select,
+        exclude=exclude,
+        artifact=gate.artifact,
+        artifact_max_age=gate.artifact_max_age,
+        prometheus=gate.prometheus,
+        prometheus_labels=gate.prometheus_labels,
+        push_max_age=gate.push_max_age,
+    )
+
+
+def _in_words(evidence: Evidence, verdict: Verdict, output: str) -> str:
+    from ledgermind_obs.render import verdict as verdicts
+
+    if output == "json":
+        from ledgermind_obs.render.documents import to_json
+
+        return to_json(verdicts.document(evidence, verdict, evidence.gathered_at))
+    colour = "green" if verdict.lets_through else "red"
+    lines = [click.style(verdicts.sentence(evidence, verdict), bold=True, fg=colour)]
+    lines += verdicts.body(evidence, verdict)
+    if evidence.report.scans is not None:
+        lines += ["", *verdicts.scans(evidence.report.scans)]
+    return "\n".join(lines)
 
 
 @freshness.command(cls=SelectCommand, examples=REPORT_EXAMPLES)
@@ -234,9 +255,7 @@ def report(
     Exit code 0 means that there is a report, whatever it says.
     """
     with locked(dbt.project.private_target_path, lock_timeout):
-        if above:
-            select = _selectors(dbt, above)
-        measured = _measure(engine, select, exclude, quiet=output == "json")
+        measured = _measured(dbt, engine, above, select, exclude, output == "json")
     _write_report(measured, output)
 
 
@@ -261,34 +280,53 @@ def _explaining(engine: Engine) -> Engine:
     return msgspec.structs.replace(engine, explain=True)
 
 
-def _selectors(dbt: Dbt, above: Above) -> tuple[str, ...]:
-    """Return the selection of the measured sources above an exposure, of which there is one."""
-    from ledgermind_obs.cli.decision import upstream_now
+def _measured(
+    dbt: Dbt,
+    engine: Engine,
+    above: Above | None,
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    quiet: bool,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> FreshnessReport:
+    """Return what a run finds of the selection, or of the sources upstream of an exposure."""
 
-    upstream = upstream_now(dbt, above)
-    if not upstream.selectors:
+    def run(chosen: Sequence[str], without: Sequence[str]) -> FreshnessReport:
+        return _measure(engine, chosen, without, quiet=quiet, meanwhile=meanwhile)
+
+    report = _upstream_report(dbt, above, run) if above else run(select, exclude)
+    for criterion in report.unmatched:
+        warn(f"{criterion!r} in the selection matches no source")
+    return report
+
+
+def _upstream_report(dbt: Dbt, above: Above, run: Measure) -> FreshnessReport:
+    """Return the report of the sources upstream of an exposure, of which there is at least one."""
+    from ledgermind_obs.cli.instruments import instruments
+    from ledgermind_obs.gate.evidence import Request, measured_now
+
+    request = Request(project=dbt.project, exposure=above.exposure)
+    evidence = measured_now(request, instruments(dbt, above.manifest, run))
+    if not evidence.report.sources:
         raise NothingSelectedError(
-            f"nothing to measure: no source above {above.exposure} has freshness",
-            f"see what is above it: obs lineage check {above.exposure}",
+            f"nothing to measure: no source upstream of {above.exposure} has freshness",
+            f"see what is upstream of it: obs lineage check {above.exposure}",
         )
-    for spot in upstream.blind_spots:
-        warn(f"{upstream.lineage.label(spot.node)} {spot.reason}, and is not measured")
-    return tuple(upstream.selectors)
+    for spot, name in evidence.blind.items():
+        warn(f"{name} {spot.reason}, and is not measured")
+    return evidence.report
 
 
 def _measure(
     engine: Engine,
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    select: Sequence[str],
+    exclude: Sequence[str],
     *,
     quiet: bool,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> FreshnessReport:
     with _progress(show=sys.stderr.isatty() and not quiet) as on_event:
-        report = measure(engine, select, exclude, on_event, meanwhile)
-    for criterion in report.unmatched:
-        warn(f"{criterion!r} in the selection matches no source")
-    return report
+        return measure(engine, select, exclude, on_event, meanwhile)
 
 
 @contextmanager
@@ -300,18 +338,6 @@ def _progress(*, show: bool) -> Iterator[Callable[[Event], None]]:
 
     with progress("source freshness") as on_event:
         yield on_event
-
-
-@contextmanager
-def _shut_without_a_report(output: str) -> Iterator[None]:
-    """Say the verdict also where there is nothing to judge, before the error goes its way."""
-    try:
-        yield
-    except ObsError as error:
-        from ledgermind_obs.cli.verdict import tell_failure
-
-        tell_failure(error, output)
-        raise
 
 
 @contextmanager
@@ -367,10 +393,13 @@ def _tell_unmeasured(report: FreshnessReport, delivery: Delivery, *, in_table: b
             warn(f"{source.name} could not be measured: {source.message} ({kept})")
 
 
-def _policy(max_age: float | None, fail_on: str, allow: dict[str, bool]) -> Policy:
+def _policy(gate: Gate, max_age: float | None, fail_on: str, allow: dict[str, bool]) -> Policy:
     from ledgermind_obs.gate.judge import Policy
 
     allowed = {State(name.removeprefix("allow_")) for name, given in allow.items() if given}
     return Policy(
-        fail_on_warn=fail_on == "warn", allowed=frozenset(allowed), max_age_seconds=max_age
+        fail_on_warn=fail_on == "warn",
+        allowed=frozenset(allowed),
+        max_age_seconds=max_age,
+        tolerated=gate.tolerated,
     )

@@ -1,4 +1,4 @@
-"""The options of the gate in front of an exposure: which one, and by what evidence."""
+"""The options of the gate: in front of which exposure, by what evidence, and what it allows."""
 
 from __future__ import annotations
 
@@ -29,9 +29,14 @@ class Above(msgspec.Struct, frozen=True):
     manifest: ManifestChoice
 
 
-class Gate(Above, frozen=True):
-    """An exposure, and by what evidence it is judged; ages are in seconds."""
+class Gate(msgspec.Struct, frozen=True):
+    """In front of which exposure the gate is, if of one, and by what it decides.
 
+    Ages are in seconds.
+    """
+
+    exposure: str | None
+    manifest: ManifestChoice
     tolerated: Mapping[Blindness, tuple[str, ...]]
     artifact: Path | None
     artifact_max_age: float
@@ -99,7 +104,7 @@ _OPTIONS = in_group(
 
 
 def gate_options(command: Command) -> Command:
-    """Give a command the options of a gate, made into ``gate``: None without ``--exposure``."""
+    """Give a command the options of a gate, made into ``gate``."""
 
     @functools.wraps(command)
     def wrapper(
@@ -117,8 +122,6 @@ def gate_options(command: Command) -> Command:
         **others: Any,
     ) -> Any:
         _check_usage(exposure, artifact, prometheus, others)
-        if exposure is None:
-            return command(gate=None, **others)
         token = secret("OBS_PROMETHEUS_TOKEN", prometheus_token_file)
         gate = Gate(
             exposure=exposure,
@@ -155,10 +158,8 @@ def exposure_option(command: Command) -> Command:
 def _check_usage(
     exposure: str | None, artifact: Path | None, prometheus: str | None, others: Mapping[str, Any]
 ) -> None:
-    if exposure is None and (artifact or prometheus):
-        raise click.UsageError("--artifact and --prometheus judge an --exposure: name it")
     if artifact and prometheus:
-        raise click.UsageError("judge by --artifact or by --prometheus, not by both")
+        raise click.UsageError("check --artifact or --prometheus, not both")
     if exposure and (others.get("select") or others.get("exclude")):
         raise click.UsageError("--exposure selects by itself: drop --select and --exclude")
 

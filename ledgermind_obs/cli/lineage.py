@@ -169,7 +169,7 @@ def graph_command(
     place: Workplace,
 ) -> None:
     """Draw what is upstream of an exposure."""
-    from ledgermind_obs.gate.evidence import last_report
+    from ledgermind_obs.gate.evidence import last_known
     from ledgermind_obs.gate.judge import freshness_at
     from ledgermind_obs.lineage import subgraph
     from ledgermind_obs.lineage.upstream import upstream_of
@@ -178,8 +178,8 @@ def graph_command(
     upstream = upstream_of(place.lineage, exposure)
     states = None
     if freshness or artifact:
-        report = last_report(artifact, place.target_path, upstream)
-        states = freshness_at(report, datetime.now(UTC))
+        evidence = last_known(artifact, place.target_path, upstream)
+        states = freshness_at(evidence, datetime.now(UTC))
     drawn = subgraph.graph_of(upstream, depth=depth, only_sources=only_sources, freshness=states)
     if output == "tree":
         from ledgermind_obs.cli.tree import show_tree

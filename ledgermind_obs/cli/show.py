@@ -1,9 +1,9 @@
-"""Reports, verdicts and progress as people see them on a terminal."""
+"""Reports and progress as people see them on a terminal."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,8 +16,7 @@ from rich.tree import Tree
 
 from ledgermind_obs.dbt.log import Event
 from ledgermind_obs.durations import format_age
-from ledgermind_obs.freshness import STATES, FreshnessReport, Scan, State
-from ledgermind_obs.gate.judge import Judgement
+from ledgermind_obs.freshness import STATES, FreshnessReport, State
 from ledgermind_obs.render.report import age_of, by_severity, explanation, summary
 from ledgermind_obs.secrets import redact
 
@@ -35,32 +34,6 @@ def show_report(report: FreshnessReport) -> None:
     if report.declared_at:
         age = format_age((report.started_at - report.declared_at).total_seconds())
         click.echo(f"asked without dbt, by the manifest it wrote {age} ago")
-
-
-def show_scans(scans: Sequence[Scan]) -> None:
-    """Print the look-ups that read whole tables, and what would spare them that."""
-    if not scans:
-        click.echo("no look-up scans a whole table")
-        return
-    click.echo("look-ups that scan a whole table, for want of an index:")
-    table = _grid()
-    for found in scans:
-        rows, seconds = f"{found.rows:,} rows", f"{found.seconds:.3f} s"
-        table.add_row(found.name, Text(rows, justify="right"), seconds, found.advice)
-    _print(table)
-
-
-def show_judgements(judgements: list[Judgement]) -> None:
-    """Print each source's state, its age against the limit, and what to do about it."""
-    table = _grid()
-    for judgement in judgements:
-        state = _state_and_age(judgement.state, judgement.age_seconds)
-        effect = "blocks" if judgement.blocks else "passes"
-        table.add_row(effect, judgement.source.name, *state, _limit(judgement))
-    _print(table)
-    click.echo()
-    for names, step in _steps(judgements).items():
-        click.echo(f"next, {names}: {step}")
 
 
 @contextmanager
@@ -118,19 +91,3 @@ def print_lines(drawing: Table | Tree) -> None:
 
 def _state_and_age(state: State, age: float | None) -> tuple[Text, str]:
     return Text(state.label, style=STATES[state].colour), age_of(age)
-
-
-def _limit(judgement: Judgement) -> str:
-    if judgement.source.message:
-        return judgement.source.message
-    if judgement.limit_seconds is None:
-        return explanation(judgement.source)
-    return f"limit {format_age(judgement.limit_seconds)} ({judgement.limit})"
-
-
-def _steps(judgements: list[Judgement]) -> dict[str, str]:
-    """Return what to do, each step once, by the names of the sources it is about."""
-    names: dict[str, list[str]] = {}
-    for judgement in judgements:
-        names.setdefault(judgement.next_step, []).append(judgement.source.name)
-    return {", ".join(sources): step for step, sources in names.items()}

@@ -16,11 +16,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from ledgermind_obs.errors import ArtifactError
+from ledgermind_obs.freshness import SourceKey, Unwatched
 
 # v9 is dbt 1.5, v12 is dbt 1.8 to 2.0, v20 is an early dbt v2 that wrote v12's fields.
 SUPPORTED_SCHEMAS = frozenset({9, 10, 11, 12, 20})
 
 _SCHEMA = re.compile(r"/dbt/manifest/v(\d+)")
+# Adapters that can ask the warehouse itself when a table was last changed.
+_KNOWS_WHEN_LOADED = frozenset({"bigquery", "databricks", "redshift", "snowflake"})
 _PERIOD_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
@@ -97,6 +100,11 @@ class Source(msgspec.Struct, frozen=True):
     resource_type = "source"
 
     @property
+    def key(self) -> SourceKey:
+        """Package, source and table, as a selection names them."""
+        return SourceKey(self.package_name, self.source_name, self.name)
+
+    @property
     def label(self) -> str:
         """``source.table``, as people and dbt's selectors write it."""
         return f"{self.source_name}.{self.name}"
@@ -128,6 +136,26 @@ class Manifest(msgspec.Struct, frozen=True):
     def with_freshness(self) -> list[str]:
         """Return the unique ids of the sources that a whole freshness run measures."""
         return [key for key, source in self.sources.items() if source.freshness]
+
+    def measurable(self, uid: str) -> bool:
+        """Return whether dbt has limits for a source and a way to find its newest row."""
+        source = self.sources[uid]
+        adapter_knows = self.metadata.adapter_type in _KNOWS_WHEN_LOADED
+        return bool(source.freshness) and (source.says_when_loaded or adapter_knows)
+
+    def unwatched(self) -> tuple[Unwatched, ...]:
+        """Return the sources that no run can measure."""
+        return tuple(
+            Unwatched(
+                package=source.package_name,
+                source=source.source_name,
+                table=source.name,
+                unique_id=uid,
+                has_freshness=bool(source.freshness),
+            )
+            for uid, source in self.sources.items()
+            if not self.measurable(uid)
+        )
 
 
 class Macro(msgspec.Struct, frozen=True, gc=False):

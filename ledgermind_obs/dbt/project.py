@@ -171,6 +171,19 @@ def _default_target(path: Path, profile: str) -> str:
     return _text(outputs, "target", path)
 
 
+def check_target_declared(project: Project) -> None:
+    """Raise ConfigurationError if ``profiles.yml`` is there and does not have the target."""
+    path = project.profiles_dir / PROFILES_FILE
+    profile = load_yaml(path).get(project.profile) if path.is_file() else None
+    outputs = profile.get("outputs") if isinstance(profile, Mapping) else None
+    if isinstance(outputs, Mapping) and project.target not in outputs:
+        targets = ", ".join(sorted(map(str, outputs))) or "none"
+        raise ConfigurationError(
+            f"profile {project.profile!r} in {path} has no target {project.target!r}",
+            f"its targets are: {targets}",
+        )
+
+
 def load_yaml(path: Path) -> Mapping[str, Any]:
     """Return the settings in a YAML file; raises ConfigurationError."""
     from ledgermind_obs.dbt import yaml_files

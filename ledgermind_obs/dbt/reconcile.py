@@ -129,6 +129,7 @@ def build_report(
         whole=whole,
         sources=_one_of_each(entries),
         unmatched=tuple(log.unmatched),
+        unwatched=manifest.unwatched(),
     )
 
 

@@ -1,22 +1,175 @@
-"""What the gate judges by: measured now, an artifact, or what was pushed."""
+"""What the gate decides by: measured now, an artifact, or what was pushed, each proven or refused.
+
+One way for all of them, with or without an exposure: which sources there should be, what is known
+of each, and where nothing can be known.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ledgermind_obs.dbt.artifacts import last_artifact
-from ledgermind_obs.dbt.reconcile import report_of_artifact
-from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.freshness import FreshnessReport
-from ledgermind_obs.lineage.upstream import Upstream
+import msgspec
+
+from ledgermind_obs.dbt.artifacts import Artifact, generated_at, last_artifact, open_artifact
+from ledgermind_obs.dbt.manifest import Exposure, LineageManifest, Manifest
+from ledgermind_obs.dbt.project import Project, check_target_declared
+from ledgermind_obs.dbt.reconcile import narrowed, report_of_artifact
+from ledgermind_obs.dbt.selectors import holds, is_name, select, split
+from ledgermind_obs.durations import format_age
+from ledgermind_obs.errors import ArtifactError, ConfigurationError
+from ledgermind_obs.freshness import (
+    FUTURE_TOLERANCE,
+    UNMEASURED,
+    FreshnessReport,
+    SourceFreshness,
+    Unwatched,
+)
+from ledgermind_obs.lineage.blind_spots import BlindSpot, unwatched_spot
+from ledgermind_obs.lineage.graph import Lineage
+from ledgermind_obs.lineage.upstream import Upstream, upstream_of
+
+if TYPE_CHECKING:  # what is measured now needs no HTTP
+    from ledgermind_obs.http.endpoint import Endpoint
+
+Lock = Callable[[], AbstractContextManager[None]]
 
 
-def last_report(
-    given: Path | None, target_path: Path | None, upstream: Upstream
-) -> FreshnessReport:
-    """Return what the last freshness run says of the sources above an exposure.
+class Kind(StrEnum):
+    """Where the evidence comes from."""
 
-    Raises ConfigurationError where there was no run, ArtifactError where it cannot be used.
+    MEASURED = "measured"
+    ARTIFACT = "artifact"
+    PUSHED = "pushed"
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked, of which project, and by which evidence; ages are in seconds.
+
+    Without ``artifact`` and ``prometheus`` the sources are measured.
+    """
+
+    project: Project
+    exposure: str | None = None
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    artifact: Path | None = None
+    artifact_max_age: float = 3600.0
+    prometheus: Endpoint | None = None
+    prometheus_labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    push_max_age: float = 2700.0
+
+
+class Instruments(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request gets what it needs.
+
+    ``measure`` takes what to select and to exclude. ``declared`` returns the manifest of the
+    project as it is now, and takes the lock around dbt; ``written`` the one that a run has left, or
+    None if that is the same. ``on_exposure`` is called as soon as it is known what the exposure is.
+    """
+
+    measure: Callable[[Sequence[str], Sequence[str]], FreshnessReport]
+    declared: Callable[[Lock], LineageManifest]
+    written: Callable[[], LineageManifest | None]
+    lock: Lock = nullcontext
+    on_exposure: Callable[[Exposure], None] = lambda _: None
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known: a report, the ids that must be in it, and where nothing can be known.
+
+    ``blind`` has each blind spot's name, ``unmatched`` the parts of the selection that select
+    nothing; ``origin`` says in words where the report comes from, ``notes`` what to tell of it.
+    """
+
+    kind: Kind
+    report: FreshnessReport
+    expected: frozenset[str]
+    gathered_at: datetime
+    blind: Mapping[BlindSpot, str] = msgspec.field(default_factory=dict)
+    unmatched: tuple[str, ...] = ()
+    upstream: Upstream | None = None
+    origin: str = ""
+    notes: tuple[str, ...] = ()
+
+    def seen_at(self, source: SourceFreshness) -> datetime:
+        """Return the moment since which a source's age has grown, at the latest that of its check.
+
+        A run of now is dated by the clock of this machine, so that the gap between two clocks adds
+        nothing. What was pushed was checked at different moments, each source at its own.
+        """
+        started_at, checked_at = self.report.started_at, source.checked_at or self.gathered_at
+        if self.kind is Kind.MEASURED:
+            return started_at
+        return checked_at if self.kind is Kind.PUSHED else min(started_at, checked_at)
+
+
+class Stopwatch:
+    """The present, by the clock of the start, whatever is done to that clock later."""
+
+    def __init__(self) -> None:
+        """Start now."""
+        self._started_at = datetime.now(UTC)
+        self._clock = time.monotonic()
+
+    def now(self) -> datetime:
+        """Return the time; of two clocks that disagree, the one by which more has passed."""
+        passed = timedelta(seconds=time.monotonic() - self._clock)
+        return max(self._started_at + passed, datetime.now(UTC))
+
+
+def gather(request: Request, instruments: Instruments) -> Evidence:
+    """Return the evidence that was asked for.
+
+    Raises an ObsError if it cannot be had or is not proven: nothing opens by it then.
+    """
+    if request.artifact:
+        return _recorded(request, instruments, request.artifact)
+    if request.prometheus:
+        return _pushed(request, instruments, request.prometheus)
+    with instruments.lock():
+        return measured_now(request, instruments)
+
+
+def measured_now(request: Request, instruments: Instruments) -> Evidence:
+    """Return what a run finds; the caller holds the project's lock. Raises an ObsError."""
+    watch = Stopwatch()
+    if request.exposure is None:
+        report = instruments.measure(request.select, request.exclude)
+        return Evidence(
+            kind=Kind.MEASURED,
+            report=report,
+            expected=frozenset(source.unique_id for source in report.sources),
+            gathered_at=watch.now(),
+            unmatched=tuple(_unmatched(report, request)),
+            blind=_blind(_hidden(report), request),
+        )
+    upstream = _upstream(instruments.declared(nullcontext), request.exposure, instruments)
+    if not upstream.measured:
+        report = _nothing_measured(request.project, watch.now())
+    else:
+        report = instruments.measure(upstream.selectors, ())
+        upstream = _as_written(upstream, report, request.exposure, instruments)
+    return Evidence(
+        kind=Kind.MEASURED,
+        report=narrowed(report, upstream.lineage.manifest, upstream.measured),
+        expected=frozenset(upstream.measured),
+        gathered_at=watch.now(),
+        unmatched=report.unmatched,
+        upstream=upstream,
+        blind=_blind_upstream(upstream),
+    )
+
+
+def last_known(given: Path | None, target_path: Path | None, upstream: Upstream) -> Evidence:
+    """Return what the last freshness run says of the sources upstream of an exposure.
+
+    Raises ConfigurationError if there was no run, ArtifactError if it cannot be used.
     """
     found = last_artifact(given, target_path)
     if found is None:
@@ -25,5 +178,186 @@ def last_report(
             "measure first: obs freshness check, or name one with --artifact",
         )
     path, artifact = found
-    manifest = upstream.lineage.manifest
-    return report_of_artifact(artifact, manifest, upstream.measured, target="", name=str(path))
+    manifest, wanted = upstream.lineage.manifest, upstream.measured
+    return Evidence(
+        kind=Kind.ARTIFACT,
+        report=report_of_artifact(artifact, manifest, wanted, target="", name=str(path)),
+        expected=frozenset(wanted),
+        gathered_at=datetime.now(UTC),
+        upstream=upstream,
+        origin=str(path),
+    )
+
+
+def _as_written(
+    upstream: Upstream, report: FreshnessReport, exposure: str, instruments: Instruments
+) -> Upstream:
+    """Return the graph as the run left it: dbt may have seen the project change meanwhile."""
+    written = instruments.written()
+    if written is None:
+        return upstream
+    _check_agreement(report, written)
+    return _upstream(written, exposure, instruments)
+
+
+def _check_agreement(report: FreshnessReport, manifest: Manifest) -> None:
+    """Raise ArtifactError if a source was measured otherwise than it is declared."""
+    for measured in report.sources:
+        source = manifest.sources.get(measured.unique_id)
+        if source is None:
+            continue
+        limits = source.freshness
+        declared = (
+            *(source.database or "", source.schema or "", source.identifier or source.name),
+            *(limits.warn_after_seconds if limits else None,),
+            *(limits.error_after_seconds if limits else None,),
+        )
+        found = (
+            *(measured.database, measured.schema, measured.identifier),
+            *(measured.warn_after_seconds, measured.error_after_seconds),
+        )
+        if declared != found:
+            raise ArtifactError(
+                f"{measured.name} was measured by a table or by limits that it does not have now: "
+                "the project changed during the run",
+                "run it again",
+            )
+
+
+def _upstream(manifest: LineageManifest, exposure: str, instruments: Instruments) -> Upstream:
+    upstream = upstream_of(Lineage(manifest), exposure)
+    instruments.on_exposure(upstream.exposure)
+    return upstream
+
+
+def _nothing_measured(project: Project, now: datetime) -> FreshnessReport:
+    return FreshnessReport(
+        started_at=now,
+        duration_seconds=0.0,
+        engine="none",
+        engine_version="",
+        project=project.name,
+        target=project.target,
+        whole=False,
+        sources=(),
+    )
+
+
+class _Declared(msgspec.Struct, frozen=True):
+    """What a manifest says that there should be, and where nothing can be known."""
+
+    manifest: LineageManifest
+    wanted: Sequence[str]
+    unmatched: tuple[str, ...]
+    upstream: Upstream | None
+    blind: Mapping[BlindSpot, str]
+
+
+def _declared(request: Request, instruments: Instruments) -> _Declared:
+    """Return what should be known of what was asked for, without a run that says it."""
+    manifest = instruments.declared(instruments.lock)
+    if request.exposure is not None:
+        upstream = _upstream(manifest, request.exposure, instruments)
+        blind = _blind_upstream(upstream)
+        return _Declared(manifest, upstream.measured, (), upstream, blind)
+    chosen, unmatched = select(manifest, request.select, request.exclude)
+    unwatched = manifest.unwatched()
+    wanted = [uid for uid in chosen if manifest.measurable(uid)]
+    return _Declared(manifest, wanted, tuple(unmatched), None, _blind(unwatched, request))
+
+
+def _recorded(request: Request, instruments: Instruments, path: Path) -> Evidence:
+    """Return what an artifact of an earlier run says."""
+    declared, watch = _declared(request, instruments), Stopwatch()
+    artifact = open_artifact(path)
+    _check_age(artifact, str(path), request.artifact_max_age, watch.now())
+    check_target_declared(request.project)
+    target = request.project.target
+    report = report_of_artifact(
+        artifact, declared.manifest, declared.wanted, target=target, name=str(path)
+    )
+    written = watch.now() - generated_at(artifact.metadata, str(path))
+    origin = f"{path}, written {format_age(max(0.0, written.total_seconds()))} ago"
+    return _evidence(Kind.ARTIFACT, report, declared, watch, origin)
+
+
+def _check_age(artifact: Artifact, name: str, limit: float, now: datetime) -> None:
+    age = now - generated_at(artifact.metadata, name)
+    if -age > FUTURE_TOLERANCE:
+        raise ArtifactError(
+            f"{name} is dated {format_age(-age.total_seconds())} in the future: check the clocks"
+        )
+    if age.total_seconds() > limit:
+        raise ArtifactError(
+            f"{name} is {format_age(age.total_seconds())} old, limit {format_age(limit)}",
+            "measure again, or say with --artifact-max-age how old it may be",
+        )
+
+
+def _pushed(request: Request, instruments: Instruments, endpoint: Endpoint) -> Evidence:
+    """Return what was last pushed, as Prometheus has it."""
+    from ledgermind_obs.gate.prometheus import pushed
+
+    declared, watch = _declared(request, instruments), Stopwatch()
+    project = request.project
+    labels = {"project": project.name, "target": project.target, **request.prometheus_labels}
+    sources = [declared.manifest.sources[uid] for uid in sorted(declared.wanted)]
+    found = pushed(endpoint, labels, sources, watch.now, request.push_max_age)
+    evidence = _evidence(Kind.PUSHED, found.report, declared, watch, found.origin)
+    return msgspec.structs.replace(evidence, notes=found.notes)
+
+
+def _evidence(
+    kind: Kind, report: FreshnessReport, declared: _Declared, watch: Stopwatch, origin: str
+) -> Evidence:
+    return Evidence(
+        kind=kind,
+        report=report,
+        expected=frozenset(declared.wanted),
+        gathered_at=watch.now(),
+        unmatched=declared.unmatched,
+        upstream=declared.upstream,
+        origin=origin,
+        blind=declared.blind,
+    )
+
+
+def _blind_upstream(upstream: Upstream) -> dict[BlindSpot, str]:
+    return {spot: upstream.lineage.label(spot.node) for spot in upstream.blind_spots}
+
+
+def _blind(unwatched: Iterable[Unwatched], request: Request) -> dict[BlindSpot, str]:
+    """Return the sources of the selection that no run can measure, as blind spots.
+
+    What only dbt knows to be in the selection or not counts as being in it.
+    """
+    found: dict[BlindSpot, str] = {}
+    for source in unwatched:
+        held = holds(request.select, request.exclude, source.key)
+        spot = unwatched_spot(source.unique_id, has_freshness=source.has_freshness)
+        if held is None:
+            reason = f"{spot.reason}, and only dbt knows whether the selection holds it"
+            spot = msgspec.structs.replace(spot, reason=reason)
+        if held is not False:
+            found[spot] = source.name
+    return found
+
+
+def _hidden(report: FreshnessReport) -> list[Unwatched]:
+    """Return the unwatched sources that the report does not itself call unmeasured."""
+    told = {source.unique_id for source in report.in_state(UNMEASURED)}
+    return [source for source in report.unwatched if source.unique_id not in told]
+
+
+def _unmatched(report: FreshnessReport, request: Request) -> Iterable[str]:
+    """Yield the parts of the selection that select nothing: what was named there is unknown.
+
+    One that excludes nothing only leaves more to be measured. dbt keeps silent about a name that is
+    a model's.
+    """
+    selected, excluded = set(split(request.select)), set(split(request.exclude))
+    yield from (c for c in report.unmatched if c in selected or c not in excluded)
+    names = {name for s in report.sources for name in (s.table, s.name, f"{s.package}.{s.name}")}
+    for criterion in sorted(selected - set(report.unmatched)):
+        if is_name(criterion) and criterion not in names:
+            yield criterion

@@ -1,26 +1,34 @@
-"""The decision in front of a training job: it may run on these sources, or it may not.
+"""The decision in front of a job: it may run on these sources, or it may not.
 
-It fails closed: what was not measured, or is in a state nobody allowed, blocks.
+It fails closed: what was not measured, is not known, or is in a state nobody allowed, blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from ledgermind_obs.freshness import STATES, FreshnessReport, SourceFreshness, State
+from ledgermind_obs.freshness import STATES, SourceFreshness, State
 from ledgermind_obs.lineage.blind_spots import Blindness, BlindSpot
+
+if TYPE_CHECKING:  # a verdict needs the evidence, not how it is gathered
+    from ledgermind_obs.gate.evidence import Evidence
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gate lets through beside ``pass`` and, unless ``fail_on_warn``, ``warn``."""
+    """What the gate lets through in addition to ``pass`` and, unless ``fail_on_warn``, ``warn``.
+
+    ``tolerated`` has the patterns of ids or names that a kind of blind spot may have.
+    """
 
     fail_on_warn: bool = False
     allowed: frozenset[State] = frozenset()
     max_age_seconds: float | None = None
+    tolerated: Mapping[Blindness, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,14 +44,22 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def next_step(self) -> str:
         """What to do about the source in this state."""
-        return STATES[self.state].next_step
+        known = STATES.get(self.state)
+        return known.next_step if known else "see with which version of obs it was measured"
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Every source's judgement and what cannot be seen; one that blocks is enough."""
+    """Every source's judgement and what cannot be seen; one that blocks is enough.
+
+    ``blind`` and ``unmatched`` block. So do the ids in ``absent``: they should be in the report.
+    ``tolerated`` has the blind spots that were let through, and the pattern that did.
+    """
 
     judgements: tuple[Judgement, ...]
     blind: tuple[BlindSpot, ...] = ()
+    unmatched: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    tolerated: Mapping[BlindSpot, str] = msgspec.field(default_factory=dict)
 
     @property
     def blockers(self) -> list[Judgement]:
@@ -57,39 +73,43 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lets_through(self) -> bool:
-        """Whether the gate is open: something was judged and nothing blocks."""
-        return bool(self.judgements) and not self.blockers and not self.blind
+        """Whether the gate is open: something was measured, and all of it may pass."""
+        amiss = (self.blind, self.unmatched, self.absent)
+        return (
+            bool(self.judgements)
+            and all(not judgement.blocks for judgement in self.judgements)
+            and not any(amiss)
+        )
 
 
-def judge(report: FreshnessReport, policy: Policy, now: datetime) -> Verdict:
-    """Return the verdict on the report's sources, each at the age it has at ``now``."""
-    elapsed = max(0.0, (now - report.started_at).total_seconds())
-    return Verdict(judgements=tuple(_judge(source, policy, elapsed) for source in report.sources))
+def judge(evidence: Evidence, policy: Policy, now: datetime) -> Verdict:
+    """Return the verdict on the evidence, each source at the age that it has at ``now``."""
+    sources = evidence.report.sources
+    spots = {spot: _tolerating(spot, name, policy) for spot, name in evidence.blind.items()}
+    return Verdict(
+        judgements=tuple(
+            _judge(source, policy, (now - evidence.seen_at(source)).total_seconds())
+            for source in sources
+        ),
+        blind=tuple(spot for spot, pattern in spots.items() if pattern is None),
+        unmatched=evidence.unmatched,
+        absent=tuple(sorted(evidence.expected - {source.unique_id for source in sources})),
+        tolerated={spot: pattern for spot, pattern in spots.items() if pattern is not None},
+    )
 
 
-def judge_upstream(
-    verdict: Verdict,
-    spots: Iterable[BlindSpot],
-    names: Mapping[str, str],
-    tolerated: Mapping[Blindness, tuple[str, ...]],
-) -> Verdict:
-    """Return the verdict with the blind spots that block.
-
-    ``names`` gives each node's name; ``tolerated`` the patterns of ids or names that a kind of
-    blind spot may have.
-    """
-
-    def blocks(spot: BlindSpot) -> bool:
-        patterns = tolerated.get(spot.kind, ())
-        called = (spot.node, names[spot.node])
-        return not any(fnmatchcase(name, pattern) for pattern in patterns for name in called)
-
-    return msgspec.structs.replace(verdict, blind=tuple(spot for spot in spots if blocks(spot)))
+def _tolerating(spot: BlindSpot, name: str, policy: Policy) -> str | None:
+    """Return the pattern that lets a blind spot through, or None."""
+    for pattern in policy.tolerated.get(spot.kind, ()):
+        if fnmatchcase(spot.node, pattern) or fnmatchcase(name, pattern):
+            return pattern
+    return None
 
 
-def _judge(source: SourceFreshness, policy: Policy, elapsed: float) -> Judgement:
-    """Judge one source; ages grow by the seconds since the run began, never by two clocks' gap."""
-    age = None if source.age_seconds is None else source.age_seconds + elapsed
+def _judge(source: SourceFreshness, policy: Policy, passed: float) -> Judgement:
+    """Judge one source, ``passed`` seconds after it was seen; a clock set back takes none away."""
+    measured = source.age_seconds
+    age = None if measured is None else measured + max(0.0, passed)
     state = _state_at(source, age)
     too_old = _over(age, policy.max_age_seconds) or _unknown_where_limited(state, age, policy)
     limit, seconds = _limit(source, state, policy, too_old=too_old)
@@ -105,13 +125,17 @@ def _judge(source: SourceFreshness, policy: Policy, elapsed: float) -> Judgement
 
 def _unknown_where_limited(state: State, age: float | None, policy: Policy) -> bool:
     """Return whether an age limit is asked for, and a verdict came without an age."""
-    return age is None and STATES[state].ages and policy.max_age_seconds is not None
+    known = STATES.get(state)
+    return age is None and bool(known and known.ages) and policy.max_age_seconds is not None
 
 
 def _state_at(source: SourceFreshness, age: float | None) -> State:
     """Return dbt's verdict at this age; a source may have grown stale since it was measured."""
-    if not STATES[source.state].ages:
+    known = STATES.get(source.state)
+    if known is None or not known.ages:
         return source.state
+    if age is None and source.state is State.PASS:
+        return State.MISSING  # fresh by no time at all
     if _over(age, source.error_after_seconds):
         return State.ERROR
     if _over(age, source.warn_after_seconds) and source.state is State.PASS:
@@ -138,10 +162,10 @@ def _limit(
 
 
 def _over(age: float | None, limit: float | None) -> bool:
-    return age is not None and limit is not None and age > limit
+    return age is not None and limit is not None and not age <= limit
 
 
-def freshness_at(report: FreshnessReport, now: datetime) -> dict[str, tuple[str, float | None]]:
+def freshness_at(evidence: Evidence, now: datetime) -> dict[str, tuple[str, float | None]]:
     """Return each source's state, and its age in seconds, at ``now``."""
-    verdict = judge(report, Policy(), now)
+    verdict = judge(evidence, Policy(), now)
     return {j.source.unique_id: (j.state.value, j.age_seconds) for j in verdict.judgements}

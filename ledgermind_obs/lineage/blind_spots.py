@@ -10,10 +10,6 @@ import msgspec
 from ledgermind_obs.dbt.manifest import Exposure, Node, Source
 from ledgermind_obs.lineage.graph import Lineage, Walk
 
-# Adapters that can ask the warehouse itself when a table was last changed.
-_KNOWS_WHEN_LOADED = frozenset({"bigquery", "databricks", "redshift", "snowflake"})
-
-
 _SEMANTIC = frozenset({"metric", "semantic_model", "saved_query"})
 
 
@@ -80,18 +76,21 @@ def _at_node(lineage: Lineage, uid: str) -> Iterator[BlindSpot]:
 
 
 def _at_source(lineage: Lineage, uid: str, source: Source) -> Iterator[BlindSpot]:
-    if not source.freshness:
-        yield BlindSpot(uid, Blindness.NO_FRESHNESS, "has no freshness")
-    elif not measurable(lineage, uid):
-        reason = "has freshness, and neither a column nor a query that tells when it was loaded"
-        yield BlindSpot(uid, Blindness.UNMEASURABLE, reason)
+    if not measurable(lineage, uid):
+        yield unwatched_spot(uid, has_freshness=bool(source.freshness))
+
+
+def unwatched_spot(uid: str, *, has_freshness: bool) -> BlindSpot:
+    """Return the blind spot at a source that no run can measure."""
+    if not has_freshness:
+        return BlindSpot(uid, Blindness.NO_FRESHNESS, "has no freshness")
+    reason = "has freshness, and neither a column nor a query that tells when it was loaded"
+    return BlindSpot(uid, Blindness.UNMEASURABLE, reason)
 
 
 def measurable(lineage: Lineage, uid: str) -> bool:
     """Return whether dbt has limits for a source and a way to find its newest row."""
-    source = lineage.manifest.sources[uid]
-    adapter_knows = lineage.manifest.metadata.adapter_type in _KNOWS_WHEN_LOADED
-    return bool(source.freshness) and (source.says_when_loaded or adapter_knows)
+    return lineage.manifest.measurable(uid)
 
 
 def _absent(lineage: Lineage, uid: str) -> BlindSpot:

@@ -7,14 +7,13 @@ from typing import Any
 import msgspec
 
 from ledgermind_obs.freshness import FreshnessReport, SourceFreshness
-from ledgermind_obs.gate.judge import Judgement, Verdict
 from ledgermind_obs.sinks.deliver import Delivery
 
 
 def report_document(report: FreshnessReport) -> dict[str, Any]:
     """Return the report, every source with its name and its age."""
     fields = {name: getattr(report, name) for name in report.__struct_fields__}
-    return {**fields, "sources": [_source(source) for source in report.sources]}
+    return {**fields, "sources": [source_document(source) for source in report.sources]}
 
 
 def pushed_document(
@@ -29,29 +28,12 @@ def pushed_document(
     return {**report_document(report), "delivery": delivered}
 
 
-def verdict_document(report: FreshnessReport, verdict: Verdict) -> dict[str, Any]:
-    """Return the verdict, and every source's judgement beside what was measured."""
-    judged = [_judgement(judgement) for judgement in verdict.judgements]
-    verdict_name = "pass" if verdict.lets_through else "block"
-    return {**report_document(report), "verdict": verdict_name, "sources": judged}
-
-
 def to_json(document: dict[str, Any]) -> str:
     """Return the document as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
 
-def _source(source: SourceFreshness) -> dict[str, Any]:
+def source_document(source: SourceFreshness) -> dict[str, Any]:
+    """Return a source with its name and its age."""
     fields = {name: getattr(source, name) for name in source.__struct_fields__}
     return {"name": source.name, **fields, "age_seconds": source.age_seconds}
-
-
-def _judgement(judgement: Judgement) -> dict[str, Any]:
-    return {
-        **_source(judgement.source),
-        "state": judgement.state,
-        "age_seconds": judgement.age_seconds,
-        "blocks": judgement.blocks,
-        "limit": judgement.limit,
-        "limit_seconds": judgement.limit_seconds,
-    }

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, State
+from ledgermind_obs.gate.evidence import Evidence, Kind
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 HOUR = 3600.0
@@ -51,3 +52,10 @@ def report(
         whole=whole,
         sources=sources,
     )
+
+
+def evidence(report: FreshnessReport, kind: Kind = Kind.MEASURED, **fields: Any) -> Evidence:
+    """Return the report as evidence in which every source of it is expected."""
+    expected = frozenset(source.unique_id for source in report.sources)
+    known = {"kind": kind, "report": report, "expected": expected, "gathered_at": NOW}
+    return Evidence(**{**known, **fields})

@@ -15,13 +15,21 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ledgermind_obs.cli import root
-from ledgermind_obs.cli.decision import decide
-from ledgermind_obs.cli.gate_options import Gate
+from ledgermind_obs.cli.instruments import instruments
 from ledgermind_obs.cli.manifest_options import ManifestChoice
 from ledgermind_obs.dbt.project import Dbt, open_project
 from ledgermind_obs.freshness import State
-from ledgermind_obs.gate.judge import Policy
-from ledgermind_obs.metrics import CHECKED_AT, LAST_SUCCESS, LOADED_AT, STATUS
+from ledgermind_obs.gate.evidence import Request, gather
+from ledgermind_obs.gate.judge import Policy, judge
+from ledgermind_obs.metrics import (
+    CHECKED_AT,
+    LAST_SUCCESS,
+    LOADED_AT,
+    RUN_DURATION,
+    RUN_SUCCESS,
+    RUN_TIMESTAMP,
+    STATUS,
+)
 from tests.unit.manifests import (
     FCT,
     RAW,
@@ -110,7 +118,12 @@ def judged(place: Path, *results: dict[str, Any], argv: tuple[str, ...] = (), **
 def test_a_fresh_source_lets_training_run(place: Path) -> None:
     found = judged(place, result(RAW))
 
-    assert (found.exit_code, found.stdout) == (0, f"{OPEN}: 1 source above training measured\n")
+    assert found.exit_code == 0
+    assert found.stdout.splitlines() == [
+        f"{OPEN}: 1 source upstream of training measured",
+        "",
+        f"evidence: {place}/prepared_sources.json, written 0 s ago",
+    ]
 
 
 def test_a_source_beside_the_exposure_does_not_count(place: Path) -> None:
@@ -124,12 +137,13 @@ def test_a_blocker_comes_with_path_owner_url_and_what_to_do(place: Path) -> None
 
     assert found.exit_code == 1
     assert found.stdout.splitlines() == [
-        f"{BLOCKED}: 1 of 1 source above training too old or unknown",
+        f"{BLOCKED}: 1 of 1 source upstream of training is too old or unknown",
         "",
         "app.raw  error  6 d  limit 5 d (error_after)",
         "  app.raw → stg → fct → training",
         "  next: see whether the job that loads it ran, and what it logged",
         "",
+        f"evidence: {place}/prepared_sources.json, written 0 s ago",
         "training is owned by ML <ml@example.org>  https://example.org/ml",
     ]
 
@@ -142,7 +156,8 @@ def test_statuses_are_compared_without_case(place: Path, status: str) -> None:
 def test_a_warning_passes_and_blocks_on_demand(place: Path) -> None:
     stale = result(RAW, 3 * DAY, "Warn")
 
-    assert judged(place, stale).stdout.startswith(f"{OPEN}: 1 source above training measured, 1")
+    warned = f"{OPEN}: 1 source upstream of training measured, 1 with a warning\n"
+    assert judged(place, stale).stdout.startswith(warned)
     assert judged(place, stale, argv=("--fail-on", "warn")).exit_code == 1
 
 
@@ -273,7 +288,7 @@ def test_a_broken_exposure_blocks_whatever_is_let_through(
         ([], {}, 4, "has not one source of project shop"),
         ([result("source.renamed.app.raw")], {}, 4, "has not one source of project shop"),
         ([result(RAW)], {"age": 2 * HOUR}, 4, "is 2 h old, limit 1 h"),
-        ([result(RAW)], {"age": -DAY}, 4, "a clock is wrong"),
+        ([result(RAW)], {"age": -DAY}, 4, "in the future: check the clocks"),
         ([result(RAW)], {"generated_at": ""}, 4, "does not say when it was written"),
         ([result(RAW)], {"dbt_schema_version": "run-results"}, 4, "is not a freshness result"),
     ],
@@ -345,8 +360,6 @@ def test_json_says_block_where_there_is_nothing_to_judge_by(place: Path) -> None
 @pytest.mark.parametrize(
     "argv",
     [
-        ["--artifact", "x"],
-        ["--prometheus", "http://localhost"],
         ["--exposure", "training", "--artifact", "x", "--prometheus", "http://localhost"],
         ["--exposure", "training", "--select", "source:app"],
     ],
@@ -422,27 +435,29 @@ def test_an_older_manifest_of_an_earlier_run_does_not_hide_a_source(place: Path)
     earlier.write_bytes(content(*sound()))
     os.utime(earlier, (1, 1))
     declare(place, *sound()[:-1], source("other"), exposure("training", FCT, OTHER))
-    gate = Gate("training", ManifestChoice(), {}, None, 0.0, None, {}, 0.0)
-    measured_beside_dbt = report(measured("raw", unique_id=RAW))
+    beside_dbt = report(measured("raw", unique_id=RAW, database="", schema=""))
+    dbt = Dbt(open_project(place))
 
-    _, judged, verdict = decide(
-        Dbt(open_project(place)), gate, Policy(), lambda _: measured_beside_dbt, 0.0
+    found = gather(
+        Request(project=dbt.project, exposure="training"),
+        instruments(dbt, ManifestChoice(), lambda _, __: beside_dbt),
     )
 
-    assert [(s.name, s.state) for s in judged.sources] == [
+    assert [(s.name, s.state) for s in found.report.sources] == [
         ("app.other", State.MISSING),
         ("app.raw", State.PASS),
     ]
-    assert not verdict.lets_through
+    assert not judge(found, Policy(), found.gathered_at).lets_through
 
 
 # --- as it was last pushed
 
 
-def sample(name: str, value: float, **labels: str) -> dict[str, Any]:
+def sample(name: str, value: object, **labels: str) -> dict[str, Any]:
+    group = {"job": "dbt-freshness", "project": "shop", "target": "prod"}
     return {
-        "metric": {"__name__": name, "job": "dbt-freshness", **labels},
-        "value": [0, str(value)],
+        "metric": {"__name__": name, **group, **labels},
+        "value": [datetime.now(UTC).timestamp(), str(value)],
     }
 
 
@@ -456,15 +471,25 @@ def pushed(
     key = {"package": "shop", "source": "app", "table": "raw"}
     return [
         sample(LAST_SUCCESS.name, (now - push).timestamp()),
+        sample(RUN_SUCCESS.name, 1),
+        sample(RUN_TIMESTAMP.name, (now - push).timestamp()),
+        sample(RUN_DURATION.name, 4.5),
         sample(CHECKED_AT.name, (now - looked).timestamp(), **key),
         sample(LOADED_AT.name, (now - loaded).timestamp(), **key),
         *(sample(STATUS.name, float(s == state), status=s, **key) for s in State),
     ]
 
 
+JSON = {"Content-Type": "application/json"}
+
+
+def answer(body: object, **how: Any) -> Answer:
+    return Answer(body=json.dumps(body).encode(), **{"headers": JSON, **how})
+
+
 def by_prometheus(*samples: dict[str, Any], argv: tuple[str, ...] = ()) -> Result:
     body = {"status": "success", "data": {"resultType": "vector", "result": samples}}
-    with web(Answer(body=json.dumps(body).encode())) as server:
+    with web(answer(body)) as server:
         return gate("--prometheus", server.url, *argv)
 
 
@@ -476,8 +501,7 @@ def test_a_fresh_push_lets_training_run_without_dbt(place: Path) -> None:
 
 
 def test_prometheus_is_asked_for_this_project_and_target(place: Path) -> None:
-    body = {"data": {"result": pushed()}}
-    with web(Answer(body=json.dumps(body).encode())) as server:
+    with web(answer({})) as server:
         gate("--prometheus", server.url, "--prometheus-label", 'team=a"b')
     query = parse_qs(urlsplit(server.asked[0].path).query)["query"][0]
 
@@ -487,16 +511,16 @@ def test_prometheus_is_asked_for_this_project_and_target(place: Path) -> None:
 @pytest.mark.parametrize(
     ("samples", "code", "words"),
     [
-        (list, 4, "knows of no push"),
+        (list, 4, "has no successful push"),
         (lambda: pushed(push=HOUR), 4, "is 1 h old, limit 45 min"),
-        (lambda: pushed() + pushed()[:1], 4, "holds 2 series"),
+        (lambda: pushed() + pushed()[:1], 4, "answers twice"),
         (lambda: pushed(looked=HOUR), 1, "missing"),
         (lambda: pushed(loaded=6 * DAY), 1, "error  6 d"),
         (lambda: pushed(state="query_error"), 1, "query error"),
         (lambda: pushed(state="empty"), 1, "empty"),
         (lambda: pushed(state="future"), 1, "future"),
         (lambda: pushed(state="none"), 1, "missing"),
-        (lambda: pushed()[:1], 1, "missing"),
+        (lambda: pushed()[:4], 1, "missing"),
         (lambda: [s for s in pushed() if s["metric"]["__name__"] != LOADED_AT.name], 1, "missing"),
         (lambda: [s for s in pushed() if s["metric"]["__name__"] != CHECKED_AT.name], 1, "missing"),
     ],

@@ -20,6 +20,7 @@ from ledgermind_obs.errors import ArtifactError, NothingSelectedError
 from ledgermind_obs.freshness import FUTURE_TOLERANCE, FreshnessReport, SourceFreshness, State
 from ledgermind_obs.gate.judge import Policy, judge
 from tests.unit.recorded import RUN, VERSIONS, ended_at, log_of, report_of, scenario
+from tests.unit.reports import evidence
 
 NEWEST = scenario("1.11", "whole")
 
@@ -320,11 +321,9 @@ def test_a_warning_that_dbt_made_an_error_of_is_a_warning_without_a_time() -> No
     assert "require_all_warnings_handled_by_warn_error" in source.message
     assert source in report.unmeasured
     for limit, opens in ((None, True), (86_400.0 * 9, False)):
-        [judgement] = judge(
-            msgspec.structs.replace(report, sources=(source,)),
-            Policy(max_age_seconds=limit),
-            report.started_at,
-        ).judgements
+        only = msgspec.structs.replace(report, sources=(source,))
+        judged = evidence(only)
+        [judgement] = judge(judged, Policy(max_age_seconds=limit), report.started_at).judgements
         assert judgement.blocks is not opens
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from ledgermind_obs.freshness import State
 from ledgermind_obs.gate.judge import Policy, Verdict, judge
-from tests.unit.reports import DAY, HOUR, NOW, report, source
+from tests.unit.reports import DAY, HOUR, NOW, evidence, report, source
 
 AGES = {
     State.PASS: 4 * HOUR,
@@ -19,7 +19,7 @@ BLOCKING = [state for state in State if state not in (State.PASS, State.WARN)]
 
 
 def verdict_on(state: State, policy: Policy | None = None) -> Verdict:
-    return judge(report(source("t", state, AGES[state])), policy or Policy(), NOW)
+    return judge(evidence(report(source("t", state, AGES[state]))), policy or Policy(), NOW)
 
 
 def test_a_fresh_source_passes() -> None:
@@ -53,18 +53,18 @@ def test_a_state_is_let_through_by_its_own_flag_alone(state: State, allowed: Sta
 def test_one_source_that_blocks_is_enough() -> None:
     sources = (source("a"), source("b", State.MISSING, None), source("c"))
 
-    assert not judge(report(*sources), Policy(), NOW).lets_through
+    assert not judge(evidence(report(*sources)), Policy(), NOW).lets_through
 
 
 def test_a_report_without_sources_never_opens_the_gate() -> None:
-    assert not judge(report(), Policy(), NOW).lets_through
+    assert not judge(evidence(report()), Policy(), NOW).lets_through
 
 
 @pytest.mark.parametrize(("age", "passes"), [(3 * DAY - 1, True), (3 * DAY + 1, False)])
 def test_a_limit_of_the_users_own_blocks_what_is_older(age: float, passes: bool) -> None:
     policy = Policy(max_age_seconds=3 * DAY)
 
-    verdict = judge(report(source("t", State.PASS, age)), policy, NOW)
+    verdict = judge(evidence(report(source("t", State.PASS, age))), policy, NOW)
 
     assert verdict.lets_through is passes
     if not passes:
@@ -82,8 +82,8 @@ def test_a_limit_of_the_users_own_does_not_excuse_what_dbt_calls_an_error() -> N
 def test_ages_are_taken_at_the_moment_of_the_decision() -> None:
     measured = report(source("t", State.PASS, 2 * DAY - HOUR))
 
-    later = judge(measured, Policy(), NOW + timedelta(hours=2)).judgements[0]
-    much_later = judge(measured, Policy(), NOW + timedelta(days=4)).judgements[0]
+    later = judge(evidence(measured), Policy(), NOW + timedelta(hours=2)).judgements[0]
+    much_later = judge(evidence(measured), Policy(), NOW + timedelta(days=4)).judgements[0]
 
     assert (later.state, later.age_seconds) == (State.WARN, 2 * DAY + HOUR)
     assert (much_later.state, much_later.blocks) == (State.ERROR, True)
@@ -92,6 +92,6 @@ def test_ages_are_taken_at_the_moment_of_the_decision() -> None:
 def test_a_clock_that_was_set_back_makes_nothing_younger() -> None:
     measured = report(source("t", State.ERROR, 6 * DAY))
 
-    judgement = judge(measured, Policy(), NOW - timedelta(days=3)).judgements[0]
+    judgement = judge(evidence(measured), Policy(), NOW - timedelta(days=3)).judgements[0]
 
     assert (judgement.state, judgement.age_seconds) == (State.ERROR, 6 * DAY)

@@ -1,7 +1,7 @@
 import pytest
 
 from ledgermind_obs.dbt.manifest import Freshness, Manifest, Metadata, Source, Threshold
-from ledgermind_obs.engines.postgres.selectors import select
+from ledgermind_obs.dbt.selectors import select
 from ledgermind_obs.errors import ConfigurationError
 
 FRESH = Freshness(Threshold(1, "day"))

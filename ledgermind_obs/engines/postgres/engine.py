@@ -14,7 +14,8 @@ from ledgermind_obs.dbt.manifest import LookupManifest, Source, read_lookup_mani
 from ledgermind_obs.dbt.manifest_file import ManifestFile, newest_manifest, open_manifest
 from ledgermind_obs.dbt.profiles import Profile, check_target, read_profile
 from ledgermind_obs.dbt.reconcile import build_report
-from ledgermind_obs.engines.postgres import lookups, refusals, selectors
+from ledgermind_obs.dbt.selectors import select as selected_sources
+from ledgermind_obs.engines.postgres import lookups, refusals
 from ledgermind_obs.engines.postgres.lookups import Answer
 from ledgermind_obs.engines.postgres.plans import scan
 from ledgermind_obs.engines.settings import Postgres
@@ -38,7 +39,7 @@ def measure_directly(
     started_at, clock = datetime.now(UTC), time.monotonic()
     declared = _declared(engine)
     manifest = declared.manifest
-    chosen, unmatched = selectors.select(manifest, select, exclude)
+    chosen, unmatched = selected_sources(manifest, select, exclude)
     sources = [manifest.sources[unique_id] for unique_id in chosen]
     profile = _checked_profile(engine, manifest, sources, selected=bool(select))
     deadline = clock + engine.timeout

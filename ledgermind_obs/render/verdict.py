@@ -1,0 +1,241 @@
+"""The gate's verdict, as people and programs read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from ledgermind_obs.durations import format_age
+from ledgermind_obs.freshness import Scan
+from ledgermind_obs.gate.evidence import Evidence
+from ledgermind_obs.gate.judge import Judgement, Verdict
+from ledgermind_obs.lineage.blind_spots import Blindness, BlindSpot, advice
+from ledgermind_obs.render.columns import aligned
+from ledgermind_obs.render.documents import report_document, source_document
+from ledgermind_obs.render.report import age_of, explanation, of_project
+from ledgermind_obs.render.subject import Subject, subject_of
+
+# The kinds of blind spots that may be let through by name, and the flag for it.
+TOLERATED_BY = {
+    Blindness.NO_FRESHNESS: "--allow-no-freshness",
+    Blindness.UNMEASURABLE: "--allow-no-freshness",
+    Blindness.SEED: "--allow-seed",
+    Blindness.UNSEEN: "--allow-unseen",
+    Blindness.OTHER_PROJECT: "--allow-unseen",
+}
+
+
+def sentence(evidence: Evidence, verdict: Verdict) -> str:
+    """Return the one sentence that decides."""
+    subject = _subject(evidence)
+    if verdict.lets_through:
+        return f"{subject.permission}: {_permission(evidence, verdict)}"
+    return f"{subject.refusal}: {' and '.join(_reasons(evidence, verdict))}"
+
+
+def body(evidence: Evidence, verdict: Verdict) -> list[str]:
+    """Return the lines below the sentence: what blocks, what only warns, who let what through."""
+    lines = list(_of_exposure(evidence, verdict) if evidence.upstream else _rows(verdict))
+    for uid in verdict.absent:
+        lines += ["", f"{uid}  is not in the evidence", "  next: measure again"]
+    for spot in verdict.blind:
+        lines += _block(evidence, spot.node, [spot.reason], _mending(evidence, spot))
+    for criterion in verdict.unmatched:
+        lines += ["", f"{criterion!r} in the selection selects no source", f"  next: {_CORRECT}"]
+    lines += _let_through(evidence, verdict)
+    lines += _footing(evidence, verdict)
+    return lines
+
+
+def scans(found: Sequence[Scan]) -> list[str]:
+    """Return the look-ups that read whole tables, and what would spare them that."""
+    if not found:
+        return ["no look-up scans a whole table"]
+    counts = [f"{scan.rows:,} rows" for scan in found]
+    width = max(map(len, counts))
+    rows = [
+        (scan.name, count.rjust(width), f"{scan.seconds:.3f} s", scan.advice)
+        for scan, count in zip(found, counts, strict=True)
+    ]
+    return ["look-ups that scan a whole table because an index is missing:", *aligned(rows)]
+
+
+def document(evidence: Evidence, verdict: Verdict, now: datetime) -> dict[str, Any]:
+    """Return the verdict for programs, every source's judgement beside what was measured."""
+    found = {
+        **report_document(evidence.report),
+        "verdict": "pass" if verdict.lets_through else "block",
+        "sentence": sentence(evidence, verdict),
+        "decided_at": now,
+        "evidence": {"kind": evidence.kind, "origin": evidence.origin, "notes": evidence.notes},
+        "sources": [_judged(evidence, judgement) for judgement in verdict.judgements],
+        "blind_spots": [_spot(evidence, spot) for spot in verdict.blind],
+        "let_through": [
+            {**_spot(evidence, spot), "by": TOLERATED_BY[spot.kind], "pattern": pattern}
+            for spot, pattern in verdict.tolerated.items()
+        ],
+        "unmatched": verdict.unmatched,
+        "absent": verdict.absent,
+    }
+    return {**found, "exposure": _exposure(evidence)} if evidence.upstream else found
+
+
+_CORRECT = "correct it, or leave it out; see what there is: dbt ls --resource-type source"
+
+
+def _subject(evidence: Evidence) -> Subject:
+    return subject_of(evidence.upstream.exposure if evidence.upstream else None)
+
+
+def _permission(evidence: Evidence, verdict: Verdict) -> str:
+    warned = f", {len(verdict.warnings)} with a warning" if verdict.warnings else ""
+    if evidence.upstream is None:
+        return f"{of_project(evidence.report)}{warned}"
+    return f"{_upstream(evidence, verdict)} measured{warned}"
+
+
+def _reasons(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
+    blockers = len(verdict.blockers)
+    if blockers:
+        of_them = _upstream(evidence, verdict) if evidence.upstream else of_project(evidence.report)
+        yield f"{blockers} of {of_them} {'is' if blockers == 1 else 'are'} too old or unknown"
+    if verdict.blind:
+        where = f" upstream of {evidence.upstream.exposure.name}" if evidence.upstream else ""
+        yield f"{_count(len(verdict.blind), _blind_noun(verdict))}{where}"
+    if verdict.absent:
+        yield f"{_count(len(verdict.absent), 'source')} not in the evidence"
+    if verdict.unmatched:
+        yield f"nothing is selected by {' or '.join(map(repr, verdict.unmatched))}"
+    if not (verdict.judgements or verdict.blind or verdict.absent or verdict.unmatched):
+        yield "there is no source to measure"
+
+
+def _blind_noun(verdict: Verdict) -> str:
+    """Return what the blind spots are called: in most projects they are all of one kind."""
+    if {spot.kind for spot in verdict.blind} <= {Blindness.NO_FRESHNESS, Blindness.UNMEASURABLE}:
+        return "unwatched source"
+    return "blind spot"
+
+
+def _upstream(evidence: Evidence, verdict: Verdict) -> str:
+    name = evidence.upstream.exposure.name if evidence.upstream else ""
+    return f"{_count(len(verdict.judgements), 'source')} upstream of {name}"
+
+
+def _rows(verdict: Verdict) -> list[str]:
+    told = [*verdict.warnings, *verdict.blockers]
+    if not told:
+        return []
+    rows = [
+        (
+            "blocks" if judgement.blocks else "passes",
+            judgement.source.name,
+            judgement.state.label,
+            age_of(judgement.age_seconds),
+            _limit(judgement) or judgement.source.message or explanation(judgement.source),
+        )
+        for judgement in told
+    ]
+    steps: dict[str, list[str]] = {}
+    for judgement in told:
+        steps.setdefault(judgement.next_step, []).append(judgement.source.name)
+    return ["", *aligned(rows), "", *(f"next, {', '.join(n)}: {s}" for s, n in steps.items())]
+
+
+def _of_exposure(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
+    for judgement in (*verdict.blockers, *verdict.warnings):
+        uid = judgement.source.unique_id
+        yield from _block(evidence, uid, _facts(judgement), judgement.next_step)
+
+
+def _block(evidence: Evidence, uid: str, facts: Iterable[str], next_step: str) -> list[str]:
+    upstream = evidence.upstream
+    name = upstream.lineage.label(uid) if upstream else _name(evidence, uid)
+    path = [f"  {' → '.join(upstream.path(uid))}"] if upstream else []
+    return ["", "  ".join([name, *facts]), *path, f"  next: {next_step}"]
+
+
+def _facts(judgement: Judgement) -> list[str]:
+    facts = [judgement.state.label]
+    facts += [format_age(judgement.age_seconds)] if judgement.age_seconds is not None else []
+    facts += [limit] if (limit := _limit(judgement)) else []
+    return [*facts, judgement.source.message] if judgement.source.message else facts
+
+
+def _limit(judgement: Judgement) -> str:
+    if judgement.limit_seconds is None:
+        return ""
+    return f"limit {format_age(judgement.limit_seconds)} ({judgement.limit})"
+
+
+def _let_through(evidence: Evidence, verdict: Verdict) -> list[str]:
+    lines = [
+        f"let through by {TOLERATED_BY[spot.kind]} {pattern}: "
+        f"{_name(evidence, spot.node)} {spot.reason}"
+        for spot, pattern in verdict.tolerated.items()
+    ]
+    return ["", *lines] if lines else []
+
+
+def _footing(evidence: Evidence, verdict: Verdict) -> list[str]:
+    lines = [f"note: {note}" for note in evidence.notes]
+    lines += [f"evidence: {evidence.origin}"] if evidence.origin else []
+    if evidence.upstream and not verdict.lets_through:
+        exposure = evidence.upstream.exposure
+        owner = str(exposure.owner or "") or "nobody"
+        url = f"  {exposure.url}" if exposure.url else ""
+        lines.append(f"{exposure.name} is owned by {owner}{url}")
+    return ["", *lines] if lines else []
+
+
+def _judged(evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
+    upstream, source = evidence.upstream, judgement.source
+    path = {"path": upstream.path(source.unique_id)} if upstream else {}
+    return {
+        **source_document(source),
+        "state": judgement.state,
+        "age_seconds": judgement.age_seconds,
+        "blocks": judgement.blocks,
+        "limit": judgement.limit,
+        "limit_seconds": judgement.limit_seconds,
+        "next_step": judgement.next_step,
+        **path,
+    }
+
+
+def _spot(evidence: Evidence, spot: BlindSpot) -> dict[str, Any]:
+    upstream = evidence.upstream
+    path = {"path": upstream.path(spot.node)} if upstream else {}
+    return {
+        "unique_id": spot.node,
+        "kind": spot.kind,
+        "reason": spot.reason,
+        "next_step": _mending(evidence, spot),
+        **path,
+    }
+
+
+def _exposure(evidence: Evidence) -> dict[str, Any]:
+    assert evidence.upstream is not None  # noqa: S101 - the caller looked
+    exposure = evidence.upstream.exposure
+    return {
+        "unique_id": evidence.upstream.uid,
+        "name": exposure.name,
+        "owner": str(exposure.owner or ""),
+        "url": exposure.url or "",
+    }
+
+
+def _mending(evidence: Evidence, spot: BlindSpot) -> str:
+    flag = TOLERATED_BY.get(spot.kind)
+    name = _name(evidence, spot.node)
+    return advice(spot.kind) + (f", or let it through: {flag} {name}" if flag else "")
+
+
+def _name(evidence: Evidence, uid: str) -> str:
+    return next((name for spot, name in evidence.blind.items() if spot.node == uid), uid)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
