@@ -34,9 +34,8 @@ def upstream_now(dbt: Dbt, gate: Above) -> Upstream:
     The caller holds the project's lock, because dbt may have to parse. Raises ConfigurationError.
     """
     project = dbt.project
-    opened = current_manifest(
-        gate.manifest, project.directory, project.target_path, lambda: parse(dbt)
-    )
+    targets = (project.target_path, project.private_target_path)
+    opened = current_manifest(gate.manifest, project.directory, targets, lambda: parse(dbt))
     _check_project(opened.manifest.metadata.project_name, dbt)
     return upstream_of(Lineage(opened.manifest), gate.exposure)
 

@@ -122,7 +122,7 @@ def _surroundings(
         newer_files=[_shown(Path(name)) for name in place.opened.newer],
         rules=rule_selectors(rules),
         dashboards=dashboard_selectors(dashboards),
-        measured=last_run(artifact, place.target_path),
+        measured=last_run(artifact, place.targets),
     )
 
 
@@ -178,7 +178,7 @@ def graph_command(
     upstream = upstream_of(place.lineage, exposure)
     states = None
     if freshness or artifact:
-        report = last_report(artifact, place.target_path, upstream)
+        report = last_report(artifact, place.targets, upstream)
         states = freshness_at(report, datetime.now(UTC))
     drawn = subgraph.graph_of(upstream, depth=depth, only_sources=only_sources, freshness=states)
     if output == "tree":

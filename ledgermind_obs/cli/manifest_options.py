@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,20 +29,23 @@ class ManifestChoice(msgspec.Struct, frozen=True):
 
 
 def current_manifest(
-    choice: ManifestChoice, project_dir: Path | None, target_path: Path, parse: Callable[[], Path]
+    choice: ManifestChoice,
+    project_dir: Path | None,
+    targets: Sequence[Path],
+    parse: Callable[[], Path],
 ) -> ManifestFile[LineageManifest]:
     """Return the manifest that was named, the newest of the project, or a new one by ``parse``.
 
     One that is older than the project's files is used only where parsing is forbidden, and then
     stderr says so. Raises ConfigurationError where there is none.
     """
-    path = choice.path or newest_manifest([target_path, target_path / "obs"])
+    path = choice.path or newest_manifest(targets)
     found = open_manifest(path, read_lineage_manifest, project_dir) if path else None
     if choice.path is None and not choice.no_parse and (found is None or found.newer):
         found = open_manifest(parse(), read_lineage_manifest, project_dir)
     if found is None:
         raise ConfigurationError(
-            f"there is no manifest.json in {target_path}", "run dbt parse, or drop --no-parse"
+            f"there is no manifest.json in {targets[0]}", "run dbt parse, or drop --no-parse"
         )
     if staleness := found.staleness(datetime.now(UTC)):
         warn(staleness)

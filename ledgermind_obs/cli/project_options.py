@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from ledgermind_obs.cli.manifest_options import ManifestChoice, current_manifest
 from ledgermind_obs.cli.options import lock_timeout_option, project_options
 from ledgermind_obs.dbt.manifest import LineageManifest
 from ledgermind_obs.dbt.manifest_file import ManifestFile
-from ledgermind_obs.dbt.project import PROJECT_FILE, Dbt, find_project_dir
+from ledgermind_obs.dbt.project import PROJECT_FILE, Dbt, Project, find_project_dir, open_project
+from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.lineage.graph import Lineage
 
 
@@ -23,7 +25,7 @@ class Workplace(msgspec.Struct, frozen=True, dict=True):
 
     opened: ManifestFile[LineageManifest]
     project_dir: Path | None
-    target_path: Path | None
+    targets: tuple[Path, ...]
 
     @functools.cached_property
     def lineage(self) -> Lineage:
@@ -51,26 +53,37 @@ def workplace_options(command: Command) -> Command:
         directory = _project_dir(project_dir, choice)
         files = target_path or (directory / "target" if directory else Path("target"))
 
-        def parse() -> Path:
-            from ledgermind_obs.dbt.lock import locked
-            from ledgermind_obs.dbt.process import parse
-            from ledgermind_obs.dbt.project import open_project
-
-            project = open_project(
+        def project_now() -> Project:
+            return open_project(
                 directory,
                 profiles_dir=profiles_dir,
                 profile=profile,
                 target=target,
                 target_path=target_path,
             )
+
+        def parse() -> Path:
+            from ledgermind_obs.dbt.lock import locked
+            from ledgermind_obs.dbt.process import parse
+
+            project = project_now()
             check_vars(project_vars)
             with locked(project.private_target_path, lock_timeout):
                 return parse(Dbt(project, executable, None, project_vars, timeout))
 
-        opened = current_manifest(choice, directory, files, parse)
-        return command(place=Workplace(opened, directory, files), **others)
+        targets = _targets(files, project_now)
+        opened = current_manifest(choice, directory, targets, parse)
+        return command(place=Workplace(opened, directory, targets), **others)
 
     return manifest_options(project_options(lock_timeout_option("1m")(wrapper)))
+
+
+def _targets(files: Path, project_now: Callable[[], Project]) -> tuple[Path, ...]:
+    """Return where dbt writes: its own directory, and that of ``obs`` if the target is known."""
+    try:
+        return files, project_now().private_target_path
+    except ConfigurationError:
+        return (files,)
 
 
 def _project_dir(given: Path | None, choice: ManifestChoice) -> Path | None:

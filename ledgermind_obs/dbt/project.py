@@ -36,6 +36,9 @@ _ENV_VAR = re.compile(
     r"""(?:\|\s*as_(?:text|bool|native|number)\s*)?\}\}"""
 )
 
+# urllib would do the same, and takes as long to load as the project to be read.
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.~-]")
+
 _RESOURCE_PATHS = {
     "model": ["models"],
     "seed": ["seeds"],
@@ -63,8 +66,8 @@ class Project(msgspec.Struct, frozen=True):
 
     @property
     def private_target_path(self) -> Path:
-        """Where ``obs`` lets dbt write, so that a concurrent ``dbt build`` is not disturbed."""
-        return self.target_path / "obs"
+        """Where ``obs`` lets dbt write: no ``dbt build`` and no other target is disturbed."""
+        return private_path(self.target_path, self.target)
 
 
 class Dbt(msgspec.Struct, frozen=True):
@@ -75,6 +78,18 @@ class Dbt(msgspec.Struct, frozen=True):
     threads: int | None = None
     vars: str | None = None
     timeout: float = 600.0
+
+
+def private_path(target_path: Path, target: str) -> Path:
+    """Return the directory below dbt's own that belongs to ``obs`` and to one target alone."""
+    return target_path / "obs" / _segment(target)
+
+
+def _segment(target: str) -> str:
+    """Return a target's name as one part of a path, quoted as in a URL; no two names share one."""
+    if set(target) <= {"."}:
+        return target.replace(".", "%2E")
+    return _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), target)
 
 
 def find_project_dir(given: Path | None) -> Path:

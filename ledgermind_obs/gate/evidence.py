@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from ledgermind_obs.dbt.artifacts import last_artifact
@@ -12,13 +13,13 @@ from ledgermind_obs.lineage.upstream import Upstream
 
 
 def last_report(
-    given: Path | None, target_path: Path | None, upstream: Upstream
+    given: Path | None, directories: Iterable[Path], upstream: Upstream
 ) -> FreshnessReport:
     """Return what the last freshness run says of the sources above an exposure.
 
     Raises ConfigurationError where there was no run, ArtifactError where it cannot be used.
     """
-    found = last_artifact(given, target_path)
+    found = last_artifact(given, directories)
     if found is None:
         raise ConfigurationError(
             "there is no sources.json of this project",

@@ -417,8 +417,8 @@ def test_what_the_runs_own_manifest_adds_above_the_exposure_blocks(place: Path) 
 
 
 def test_an_older_manifest_of_an_earlier_run_does_not_hide_a_source(place: Path) -> None:
-    earlier = place / "target/obs/manifest.json"
-    earlier.parent.mkdir()
+    earlier = place / "target/obs/prod/manifest.json"
+    earlier.parent.mkdir(parents=True)
     earlier.write_bytes(content(*sound()))
     os.utime(earlier, (1, 1))
     declare(place, *sound()[:-1], source("other"), exposure("training", FCT, OTHER))
