@@ -169,8 +169,8 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
 class FreshnessReport(msgspec.Struct, frozen=True, kw_only=True):
     """One run: when, by what, of which project, and every source that should be in it.
 
-    ``declared_at`` is when dbt wrote the manifest, where that was an earlier run; ``scans`` is None
-    where nobody asked how the look-ups are made.
+    ``declared_at`` is when dbt wrote the manifest, if that was an earlier run, and ``notes`` what
+    should be told of it; ``scans`` is None if nobody asked how the look-ups are made.
     """
 
     started_at: datetime
@@ -183,6 +183,7 @@ class FreshnessReport(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[SourceFreshness, ...]
     unmatched: tuple[str, ...] = ()
     declared_at: datetime | None = None
+    notes: tuple[str, ...] = ()
     scans: tuple[Scan, ...] | None = None
 
     def in_state(self, states: Iterable[State]) -> list[SourceFreshness]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from ledgermind_obs.cli import warn
 from ledgermind_obs.cli.gate_options import Above, Gate
-from ledgermind_obs.cli.manifest_options import current_manifest
 from ledgermind_obs.dbt.artifacts import Artifact, generated_at, open_artifact
 from ledgermind_obs.dbt.lock import locked
 from ledgermind_obs.dbt.manifest import read_lineage_manifest
-from ledgermind_obs.dbt.manifest_file import newest_manifest, open_manifest
-from ledgermind_obs.dbt.process import parse
+from ledgermind_obs.dbt.manifest_file import check_project, manifest_of, written_manifest
 from ledgermind_obs.dbt.project import Dbt
 from ledgermind_obs.dbt.reconcile import narrowed, report_of_artifact
 from ledgermind_obs.durations import format_age
@@ -33,19 +32,11 @@ def upstream_now(dbt: Dbt, gate: Above) -> Upstream:
 
     The caller holds the project's lock, because dbt may have to parse. Raises ConfigurationError.
     """
-    project = dbt.project
-    targets = (project.target_path, project.private_target_path)
-    opened = current_manifest(gate.manifest, project.directory, targets, lambda: parse(dbt))
-    _check_project(opened.manifest.metadata.project_name, dbt)
+    opened = manifest_of(dbt, gate.manifest, read_lineage_manifest)
+    check_project(opened.manifest.metadata, dbt)
+    for note in opened.notes:
+        warn(note)
     return upstream_of(Lineage(opened.manifest), gate.exposure)
-
-
-def _check_project(name: str | None, dbt: Dbt) -> None:
-    if name != dbt.project.name:
-        raise ArtifactError(
-            f"the manifest is of project {name or 'without a name'}, not of {dbt.project.name}",
-            "name the right one with --manifest, or drop --manifest",
-        )
 
 
 def decide(
@@ -80,9 +71,8 @@ def _measured(dbt: Dbt, gate: Gate, measure: Measure) -> tuple[Upstream, Freshne
     if not upstream.measured:
         return upstream, _nothing_measured(dbt)
     report = measure(tuple(upstream.selectors))
-    newest = newest_manifest([dbt.project.target_path, dbt.project.private_target_path])
-    if gate.manifest.path is None and newest:
-        written = open_manifest(newest, read_lineage_manifest)
+    if gate.manifest.path is None:
+        written = written_manifest(dbt, read_lineage_manifest)
         upstream = upstream_of(Lineage(written.manifest), gate.exposure)
     return upstream, narrowed(report, upstream.lineage.manifest, upstream.measured)
 

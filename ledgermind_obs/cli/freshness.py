@@ -121,7 +121,12 @@ def push(
             if above:
                 select = _selectors(dbt, above)
             report = _measure(
-                engine, select, exclude, quiet=output == "json", meanwhile=sink.prepare
+                engine,
+                select,
+                exclude,
+                quiet=output == "json",
+                tell_notes=above is None,
+                meanwhile=sink.prepare,
             )
         if dry_run:
             click.echo(exposition(metrics.report_series(report)), nl=False)
@@ -194,7 +199,7 @@ def check(
                 dbt,
                 gate,
                 policy,
-                lambda chosen: _measure(engine, chosen, (), quiet=quiet),
+                lambda chosen: _measure(engine, chosen, (), quiet=quiet, tell_notes=False),
                 lock_timeout,
             )
             tell_exposure_verdict(upstream, report, verdict, output)
@@ -236,7 +241,8 @@ def report(
     with locked(dbt.project.private_target_path, lock_timeout):
         if above:
             select = _selectors(dbt, above)
-        measured = _measure(engine, select, exclude, quiet=output == "json")
+        quiet, tell_notes = output == "json", above is None
+        measured = _measure(engine, select, exclude, quiet=quiet, tell_notes=tell_notes)
     _write_report(measured, output)
 
 
@@ -282,10 +288,13 @@ def _measure(
     exclude: tuple[str, ...],
     *,
     quiet: bool,
+    tell_notes: bool = True,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> FreshnessReport:
     with _progress(show=sys.stderr.isatty() and not quiet) as on_event:
         report = measure(engine, select, exclude, on_event, meanwhile)
+    for note in report.notes if tell_notes else ():
+        warn(note)
     for criterion in report.unmatched:
         warn(f"{criterion!r} in the selection matches no source")
     return report

@@ -136,10 +136,11 @@ class Shop:
 
     def keep_parsed(self, template: Path) -> None:
         """Give the template what dbt remembers of parsing the project."""
-        parsed = self.private_target_path / "partial_parse.msgpack"
+        parsed = ("partial_parse.msgpack", "inputs.json")
         kept = template / "target" / "obs" / "prod"
         kept.mkdir(parents=True, exist_ok=True)
-        shutil.copy(parsed, kept)
+        for name in parsed:
+            shutil.copy(self.private_target_path / name, kept)
 
     def replace_dbt(self, script: str) -> None:
         """Put a shell script in dbt's place; ``$DBT`` in it is the real one."""
