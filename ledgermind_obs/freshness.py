@@ -194,8 +194,8 @@ class FreshnessReport(msgspec.Struct, frozen=True, kw_only=True):
 
     ``unmatched`` is what of the selection matches nothing, ``unwatched`` every source of the
     project, selected or not, that no run can measure.
-    ``declared_at`` is when dbt wrote the manifest, where that was an earlier run; ``scans`` is None
-    where nobody asked how the look-ups are made.
+    ``declared_at`` is when dbt wrote the manifest, if that was an earlier run, and ``notes`` what
+    should be told of it; ``scans`` is None if nobody asked how the look-ups are made.
     """
 
     started_at: datetime
@@ -209,6 +209,7 @@ class FreshnessReport(msgspec.Struct, frozen=True, kw_only=True):
     unmatched: tuple[str, ...] = ()
     unwatched: tuple[Unwatched, ...] = ()
     declared_at: datetime | None = None
+    notes: tuple[str, ...] = ()
     scans: tuple[Scan, ...] | None = None
 
     def in_state(self, states: Iterable[State]) -> list[SourceFreshness]:

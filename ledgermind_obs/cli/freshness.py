@@ -193,7 +193,9 @@ def check(
         instruments(
             dbt,
             gate.manifest,
-            lambda chosen, without: _measure(engine, chosen, without, quiet=quiet),
+            lambda chosen, without: _measure(
+                engine, chosen, without, quiet=quiet, tell_notes=gate.exposure is None
+            ),
             lock_timeout,
             remember,
         ),
@@ -292,7 +294,10 @@ def _measured(
     """Return what a run finds of the selection, or of the sources upstream of an exposure."""
 
     def run(chosen: Sequence[str], without: Sequence[str]) -> FreshnessReport:
-        return _measure(engine, chosen, without, quiet=quiet, meanwhile=meanwhile)
+        tell_notes = above is None
+        return _measure(
+            engine, chosen, without, quiet=quiet, tell_notes=tell_notes, meanwhile=meanwhile
+        )
 
     report = _upstream_report(dbt, above, run) if above else run(select, exclude)
     for criterion in report.unmatched:
@@ -323,10 +328,14 @@ def _measure(
     exclude: Sequence[str],
     *,
     quiet: bool,
+    tell_notes: bool,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> FreshnessReport:
     with _progress(show=sys.stderr.isatty() and not quiet) as on_event:
-        return measure(engine, select, exclude, on_event, meanwhile)
+        report = measure(engine, select, exclude, on_event, meanwhile)
+    for note in report.notes if tell_notes else ():
+        warn(note)
+    return report
 
 
 @contextmanager

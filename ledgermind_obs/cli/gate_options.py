@@ -12,8 +12,9 @@ import msgspec
 
 from ledgermind_obs.cli.credentials import secret
 from ledgermind_obs.cli.help import GATE, SELECTION, Command, in_group
-from ledgermind_obs.cli.manifest_options import ManifestChoice, manifest_options
+from ledgermind_obs.cli.manifest_options import manifest_options
 from ledgermind_obs.cli.options import Duration, Label, option
+from ledgermind_obs.dbt.manifest_file import ManifestChoice
 
 if TYPE_CHECKING:  # a push without an exposure pays for neither
     from ledgermind_obs.http.endpoint import Endpoint

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from ledgermind_obs.cli.manifest_options import ManifestChoice, current_manifest
+from ledgermind_obs.cli import warn
 from ledgermind_obs.dbt.lock import locked
 from ledgermind_obs.dbt.manifest import Exposure, LineageManifest, read_lineage_manifest
-from ledgermind_obs.dbt.manifest_file import newest_manifest, open_manifest
-from ledgermind_obs.dbt.process import parse
+from ledgermind_obs.dbt.manifest_file import (
+    ManifestChoice,
+    check_project,
+    manifest_of,
+    written_manifest,
+)
 from ledgermind_obs.dbt.project import Dbt
-from ledgermind_obs.errors import ArtifactError
 from ledgermind_obs.freshness import FreshnessReport
 
 if TYPE_CHECKING:
@@ -34,23 +36,14 @@ def instruments(
     project = dbt.project
 
     def declared(lock: Lock) -> LineageManifest:
-        with nullcontext() if choice.path or choice.no_parse else lock():
-            opened = current_manifest(
-                choice, project.directory, project.target_path, lambda: parse(dbt)
-            )
-        name = opened.manifest.metadata.project_name
-        if name != project.name:
-            raise ArtifactError(
-                f"the manifest is of project {name or 'without a name'}, not of {project.name}",
-                "name the right one with --manifest, or drop --manifest",
-            )
+        opened = manifest_of(dbt, choice, read_lineage_manifest, lock)
+        check_project(opened.manifest.metadata, dbt)
+        for note in opened.notes:
+            warn(note)
         return opened.manifest
 
     def written() -> LineageManifest | None:
-        newest = newest_manifest([project.target_path, project.private_target_path])
-        if choice.path or newest is None:
-            return None
-        return open_manifest(newest, read_lineage_manifest).manifest
+        return None if choice.path else written_manifest(dbt, read_lineage_manifest).manifest
 
     return Instruments(
         measure=measure,

@@ -16,7 +16,6 @@ from ledgermind_obs.cli.options import option
 from ledgermind_obs.cli.project_options import Workplace, workplace_options
 from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from ledgermind_obs.dbt.manifest_file import open_manifest
-from ledgermind_obs.dbt.project import project_name
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.findings import Finding
 from ledgermind_obs.lineage.findings import CODES, Surroundings, check
@@ -117,12 +116,16 @@ def _surroundings(
     from ledgermind_obs.monitoring.files import dashboard_selectors, rule_selectors
 
     return Surroundings(
-        project=project_name(place.project_dir) if place.project_dir else None,
+        project=place.project.name if place.project else None,
         manifest_name=_shown(place.opened.path),
-        newer_files=[_shown(Path(name)) for name in place.opened.newer],
+        changed_files=place.opened.changed,
+        clock=[
+            (_shown((place.project_dir or Path()) / name), line)
+            for name, line in place.opened.clock
+        ],
         rules=rule_selectors(rules),
         dashboards=dashboard_selectors(dashboards),
-        measured=last_run(artifact, place.target_path),
+        measured=last_run(artifact, place.targets),
     )
 
 
@@ -178,7 +181,7 @@ def graph_command(
     upstream = upstream_of(place.lineage, exposure)
     states = None
     if freshness or artifact:
-        evidence = last_known(artifact, place.target_path, upstream)
+        evidence = last_known(artifact, place.targets, upstream)
         states = freshness_at(evidence, datetime.now(UTC))
     drawn = subgraph.graph_of(upstream, depth=depth, only_sources=only_sources, freshness=states)
     if output == "tree":

@@ -24,6 +24,7 @@ from ledgermind_obs.cli.help import (
     in_group,
     in_order,
 )
+from ledgermind_obs.dbt.manifest_file import ManifestChoice
 from ledgermind_obs.dbt.project import Dbt, Project, open_project
 from ledgermind_obs.durations import parse_age
 from ledgermind_obs.engines.settings import Postgres
@@ -150,11 +151,6 @@ _engine_options = in_group(
         default="1m",
         help="Time limit per source, with --engine postgres.",
     ),
-    option(
-        "--allow-stale-manifest",
-        is_flag=True,
-        help="Accept a manifest that is older than the project's files, with --engine postgres.",
-    ),
 )
 _dbt_options = in_order(_selection_options, _engine_options, project_options)
 
@@ -162,7 +158,7 @@ _dbt_options = in_order(_selection_options, _engine_options, project_options)
 def dbt_options(command: Command) -> Command:
     """Give a command dbt's own options, made into ``dbt`` and the ``engine`` that measures.
 
-    ``select`` and ``exclude`` stay.
+    ``select`` and ``exclude`` stay, and so does what ``manifest_options`` of the command made.
     """
 
     @functools.wraps(command)
@@ -178,7 +174,8 @@ def dbt_options(command: Command) -> Command:
         timeout: float,
         engine: str,
         query_timeout: float,
-        allow_stale_manifest: bool,
+        manifest: Path | None,
+        no_parse: bool,
         **others: Any,
     ) -> Any:
         project = open_project(
@@ -190,15 +187,9 @@ def dbt_options(command: Command) -> Command:
         )
         check_vars(project_vars)
         dbt = Dbt(project, executable, threads, project_vars, timeout)
-        if engine == "dbt":
-            return command(dbt=dbt, engine=dbt, **others)
-        if project_vars:
-            raise ConfigurationError(
-                "--engine postgres cannot apply --vars: the manifest holds what dbt made of them",
-                "use --engine dbt",
-            )
-        postgres = Postgres(project, threads, timeout, query_timeout, allow_stale_manifest)
-        return command(dbt=dbt, engine=postgres, **others)
+        choice = ManifestChoice(manifest, no_parse)
+        chosen = dbt if engine == "dbt" else Postgres(dbt, choice, query_timeout)
+        return command(dbt=dbt, engine=chosen, manifest=manifest, no_parse=no_parse, **others)
 
     return _dbt_options(wrapper)
 

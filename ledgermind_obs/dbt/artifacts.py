@@ -178,15 +178,13 @@ def _kind(value: object) -> str:
     return _KINDS.get(type(value), "a mapping")
 
 
-def last_artifact(given: Path | None, target_path: Path | None) -> tuple[Path, Artifact] | None:
-    """Return the newest freshness artifact of the project, or the one that was named.
+def last_artifact(given: Path | None, directories: Iterable[Path]) -> tuple[Path, Artifact] | None:
+    """Return the artifact that was named, or the newest ``sources.json`` in the directories.
 
     Raises ConfigurationError where that cannot be read, ArtifactError where it cannot be used.
     """
-    names = (
-        [target_path / "obs" / "sources.json", target_path / "sources.json"] if target_path else []
-    )
-    existing = [path for path in names if path.is_file()]
+    paths = [directory / "sources.json" for directory in directories]
+    existing = [path for path in paths if path.is_file()]
     path = given or max(existing, key=lambda path: path.stat().st_mtime, default=None)
     if path is None:
         return None
@@ -207,7 +205,7 @@ def open_artifact(path: Path) -> Artifact:
     return read_artifact(content, str(path))
 
 
-def last_run(given: Path | None, target_path: Path | None) -> frozenset[str] | None:
+def last_run(given: Path | None, directories: Iterable[Path]) -> frozenset[str] | None:
     """Return the ids of the sources that the last freshness run holds; None without a run."""
-    found = last_artifact(given, target_path)
+    found = last_artifact(given, directories)
     return frozenset(result.unique_id for result in found[1].results) if found else None

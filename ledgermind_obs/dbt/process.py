@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +15,8 @@ from pathlib import Path
 import msgspec
 
 from ledgermind_obs.dbt.artifacts import MOST_BYTES
+from ledgermind_obs.dbt.executable import find_executable
+from ledgermind_obs.dbt.inputs import Reading
 from ledgermind_obs.dbt.log import Event, RunLog, is_connection_failure
 from ledgermind_obs.dbt.output import Output
 from ledgermind_obs.dbt.project import Dbt
@@ -63,8 +63,16 @@ def source_freshness(
         if event := log.read(line):
             on_event(event)
 
-    argv = _argv(dbt, "source", "freshness", *_selection(dbt, select, exclude))
-    code = _call(argv, dbt.project.directory, dbt.timeout, on_line, meanwhile)
+    reading = Reading(dbt)
+
+    def on_start() -> None:
+        meanwhile()
+        reading.read_files()
+
+    argv = _argv(dbt, "source", "freshness", *reading.options, *_selection(dbt, select, exclude))
+    code = _call(argv, dbt.project.directory, dbt.timeout, on_line, on_start)
+    if code >= 0:
+        reading.finish()
     sources = _read(artifact, MOST_BYTES)
     if sources is None:
         raise _no_result(dbt, code, log)
@@ -82,30 +90,15 @@ def parse(dbt: Dbt) -> Path:
 
     Raises DbtError where dbt could not parse the project.
     """
-    log = RunLog()
-    code = _call(_argv(dbt, "parse"), dbt.project.directory, dbt.timeout, log.read)
+    log, reading = RunLog(), Reading(dbt)
+    argv = _argv(dbt, "parse", *reading.options)
+    code = _call(argv, dbt.project.directory, dbt.timeout, log.read, reading.read_files)
+    if code >= 0:
+        reading.finish()
     manifest = dbt.project.private_target_path / "manifest.json"
     if code != 0 or not manifest.is_file():
         raise _no_result(dbt, code, log)
     return manifest
-
-
-def find_executable(given: str | None) -> str:
-    """Return dbt's path: the given one, PATH's, or the one installed beside ``obs`` itself.
-
-    Raises DbtError where there is none.
-    """
-    beside = str(Path(sys.executable).parent)
-    found = (
-        shutil.which(given) if given else shutil.which("dbt") or shutil.which("dbt", path=beside)
-    )
-    if found is None:
-        raise DbtError(
-            f"there is no executable {given or 'dbt'} on PATH"
-            + ("" if given else f" or in {beside}"),
-            "install dbt-core and an adapter, or name it with --dbt",
-        )
-    return str(Path(found).absolute())
 
 
 def _argv(dbt: Dbt, *command: str) -> list[str]:

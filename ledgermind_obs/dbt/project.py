@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,21 +37,30 @@ _ENV_VAR = re.compile(
     r"""(?:\|\s*as_(?:text|bool|native|number)\s*)?\}\}"""
 )
 
-_RESOURCE_PATHS = {
-    "model": ["models"],
-    "seed": ["seeds"],
-    "snapshot": ["snapshots"],
-    "macro": ["macros"],
-    "test": ["tests"],
-    "analysis": ["analyses"],
-    "function": ["functions"],
+# urllib would do the same, and takes as long to load as the project to be read.
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.~-]")
+
+# What dbt_project.yml may name, and what dbt takes if it does not.
+_RESOURCE_PATHS: dict[str, list[str]] = {
+    "model-paths": ["models"],
+    "source-paths": [],
+    "seed-paths": ["seeds"],
+    "data-paths": [],
+    "snapshot-paths": ["snapshots"],
+    "macro-paths": ["macros"],
+    "test-paths": ["tests"],
+    "analysis-paths": ["analyses"],
+    "function-paths": ["functions"],
+    "docs-paths": [],
 }
+_PACKAGES = "dbt_packages"
 
 
 class Project(msgspec.Struct, frozen=True):
     """A dbt project as one run uses it; every path is absolute.
 
     ``runs_hooks`` is what it says of hooks when freshness is measured, None where it says nothing.
+    ``resource_paths`` and ``packages_path`` are the directories that dbt reads, with their Jinja.
     """
 
     directory: Path
@@ -60,11 +70,13 @@ class Project(msgspec.Struct, frozen=True):
     target: str
     target_path: Path
     runs_hooks: bool | None = None
+    resource_paths: tuple[str, ...] = tuple(chain.from_iterable(_RESOURCE_PATHS.values()))
+    packages_path: str = _PACKAGES
 
     @property
     def private_target_path(self) -> Path:
-        """Where ``obs`` lets dbt write, so that a concurrent ``dbt build`` is not disturbed."""
-        return self.target_path / "obs"
+        """Where ``obs`` lets dbt write: no ``dbt build`` and no other target is disturbed."""
+        return private_path(self.target_path, self.target)
 
 
 class Dbt(msgspec.Struct, frozen=True):
@@ -75,6 +87,18 @@ class Dbt(msgspec.Struct, frozen=True):
     threads: int | None = None
     vars: str | None = None
     timeout: float = 600.0
+
+
+def private_path(target_path: Path, target: str) -> Path:
+    """Return the directory below dbt's own that belongs to ``obs`` and to one target alone."""
+    return target_path / "obs" / _segment(target)
+
+
+def _segment(target: str) -> str:
+    """Return a target's name as one part of a path, quoted as in a URL; no two names share one."""
+    if set(target) <= {"."}:
+        return target.replace(".", "%2E")
+    return _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), target)
 
 
 def find_project_dir(given: Path | None) -> Path:
@@ -92,20 +116,22 @@ def find_project_dir(given: Path | None) -> Path:
     )
 
 
-def resource_paths(directory: Path) -> list[str]:
-    """Return the directories, below the project's, in which dbt looks for its resources.
+def project_without_profile(directory: Path, target_path: Path | None = None) -> Project:
+    """Return what ``dbt_project.yml`` alone says of a project: it has no profile and no target.
 
-    Raises ConfigurationError where ``dbt_project.yml`` cannot be read.
+    Raises ConfigurationError where it is unclear.
     """
     settings = load_yaml(directory / PROJECT_FILE)
-    named = {key: settings.get(f"{key}-paths") for key in _RESOURCE_PATHS}
-    paths = [named[key] or default for key, default in _RESOURCE_PATHS.items()]
-    return [str(path) for group in paths if isinstance(group, list) for path in group]
-
-
-def project_name(directory: Path) -> str:
-    """Return the project's name; raises ConfigurationError where it does not say."""
-    return _text(load_yaml(directory / PROJECT_FILE), "name", directory / PROJECT_FILE)
+    return Project(
+        directory=directory,
+        name=_text(settings, "name", directory / PROJECT_FILE),
+        profiles_dir=directory,
+        profile="",
+        target="",
+        target_path=target_path.resolve() if target_path else directory / "target",
+        resource_paths=_resource_paths(settings),
+        packages_path=_packages_path(settings),
+    )
 
 
 def open_project(
@@ -134,7 +160,18 @@ def open_project(
         target=_target(target, profiles / PROFILES_FILE, profile),
         target_path=target_path.resolve() if target_path else found / "target",
         runs_hooks=_runs_hooks(settings),
+        resource_paths=_resource_paths(settings),
+        packages_path=_packages_path(settings),
     )
+
+
+def _resource_paths(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    groups = [settings.get(key) or default for key, default in _RESOURCE_PATHS.items()]
+    return tuple(str(path) for group in groups if isinstance(group, list) for path in group)
+
+
+def _packages_path(settings: Mapping[str, Any]) -> str:
+    return str(settings.get("packages-install-path") or _PACKAGES)
 
 
 def _runs_hooks(settings: Mapping[str, Any]) -> bool | None:
@@ -193,8 +230,7 @@ def load_yaml(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
     except yaml_files.FaultyYamlError as error:
-        step = "put the value in quotes, or see a YAML reference"
-        raise ConfigurationError(f"cannot read {path}: {error}", step) from error
+        raise ConfigurationError(f"cannot read {path}: {error}", error.next_step) from error
     if not isinstance(content, Mapping):
         raise ConfigurationError(f"{path} is not a mapping of settings")
     return content

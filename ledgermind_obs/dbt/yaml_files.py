@@ -2,6 +2,9 @@
 
 What PyYAML says of a document quotes it, a password in profiles.yml for instance: errors name the
 place and the kind of the fault instead.
+
+What a file may cost is bounded: its size, how deep it is nested, and what its aliases stand for
+when they are written out, as merging them does.
 """
 
 from __future__ import annotations
@@ -20,6 +23,10 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_DEPTH = 1000
 _OPENING = re.compile(rb"[\[{]|[-?](?=[\s\x00])")
 
+MAX_BYTES = 16 * 1024 * 1024
+MAX_EXPANDED_BYTES = 64 * 1024 * 1024
+_BYTES_PER_VALUE = 64
+
 _NULL = "tag:yaml.org,2002:null"
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -37,19 +44,44 @@ _KINDS = {
 class FaultyYamlError(yaml.YAMLError):
     """A document that cannot be read; ``str()`` says where and why, and quotes nothing of it."""
 
+    next_step = "put the value in quotes, or see a YAML reference"
+
+
+class CostlyYamlError(FaultyYamlError):
+    """A document that would take too much memory or time."""
+
+    next_step = "write it shorter, flatter and without aliases of aliases"
+
 
 def load(content: bytes) -> Any:
     """Return what a document holds; raises FaultyYamlError."""
-    with _in_own_words():
-        _refuse_too_deep(content)
-        return yaml.load(content, Loader=_LOADER)  # noqa: S506 - a safe loader
+    with _loader(content) as loader:
+        node = loader.get_single_node()
+        if node is not None and b"&" in content:
+            _expanded_bytes(node, {})
+        return None if node is None else loader.construct_document(node)
 
 
 def compose(text: str | bytes) -> yaml.Node | None:
-    """Return a document's nodes, which know their lines; raises FaultyYamlError."""
+    """Return a document's nodes, which know their lines; raises FaultyYamlError.
+
+    An alias is the node that it stands for: whoever walks them must look at each one once.
+    """
+    content = text.encode(errors="replace") if isinstance(text, str) else text
+    with _loader(content) as loader:
+        node: yaml.Node | None = loader.get_single_node()
+        return node
+
+
+@contextmanager
+def _loader(content: bytes) -> Iterator[Any]:
     with _in_own_words():
-        _refuse_too_deep(text.encode(errors="replace") if isinstance(text, str) else text)
-        return yaml.compose(text, Loader=_LOADER)
+        _refuse_too_large(content)
+        loader = _LOADER(content)
+        try:
+            yield loader
+        finally:
+            loader.dispose()
 
 
 def pairs(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:
@@ -94,8 +126,10 @@ def line_of(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _refuse_too_deep(content: bytes) -> None:
-    """Raise FaultyYamlError if lists and mappings are nested too deep to be read."""
+def _refuse_too_large(content: bytes) -> None:
+    """Raise CostlyYamlError for a large document, and for what is nested too deep to be read."""
+    if len(content) > MAX_BYTES:
+        raise CostlyYamlError(f"it is larger than {MAX_BYTES >> 20} MiB")
     if len(_OPENING.findall(content)) <= MAX_DEPTH:
         return
     depth = 0
@@ -105,7 +139,27 @@ def _refuse_too_deep(content: bytes) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH:
-            raise FaultyYamlError(f"it is nested more than {MAX_DEPTH} levels deep")
+            raise CostlyYamlError(f"it is nested more than {MAX_DEPTH} levels deep")
+
+
+def _expanded_bytes(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return about how many bytes a node takes when each of its aliases is written out."""
+    if id(node) in known:
+        if known[id(node)] == 0:
+            raise CostlyYamlError("an alias in it stands for something that holds the alias")
+        return known[id(node)]
+    known[id(node)] = 0
+    size = _BYTES_PER_VALUE
+    if isinstance(node, yaml.ScalarNode):
+        size += len(node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        size += sum(_expanded_bytes(part, known) for part in node.value)
+    elif isinstance(node, yaml.MappingNode):
+        size += sum(_expanded_bytes(part, known) for pair in node.value for part in pair)
+    if size > MAX_EXPANDED_BYTES:
+        raise CostlyYamlError(f"its aliases stand for more than {MAX_EXPANDED_BYTES >> 20} MiB")
+    known[id(node)] = size
+    return size
 
 
 @contextmanager

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import msgspec
 
+from ledgermind_obs.dbt.manifest_file import ManifestChoice
 from ledgermind_obs.dbt.project import Dbt, Project
 
 
 class Postgres(msgspec.Struct, frozen=True):
-    """A project whose database is asked without dbt; times are in seconds."""
+    """A project whose database is asked without dbt, by a manifest; times are in seconds.
 
-    project: Project
-    threads: int | None = None
-    timeout: float = 600.0
+    ``dbt`` parses the project if no manifest is proven.
+    """
+
+    dbt: Dbt
+    manifest: ManifestChoice = ManifestChoice()
     query_timeout: float = 60.0
-    allow_stale_manifest: bool = False
     explain: bool = False
+
+    @property
+    def project(self) -> Project:
+        """The project that is measured."""
+        return self.dbt.project
 
 
 Engine = Dbt | Postgres

@@ -166,12 +166,12 @@ def measured_now(request: Request, instruments: Instruments) -> Evidence:
     )
 
 
-def last_known(given: Path | None, target_path: Path | None, upstream: Upstream) -> Evidence:
+def last_known(given: Path | None, directories: Iterable[Path], upstream: Upstream) -> Evidence:
     """Return what the last freshness run says of the sources upstream of an exposure.
 
     Raises ConfigurationError if there was no run, ArtifactError if it cannot be used.
     """
-    found = last_artifact(given, target_path)
+    found = last_artifact(given, directories)
     if found is None:
         raise ConfigurationError(
             "there is no sources.json of this project",

@@ -29,15 +29,17 @@ UNSEEN = Code("L204", _E, "ancestry ends where dbt cannot see")
 UNMEASURABLE = Code("L205", _E, "source cannot be measured")
 WARN_ABOVE_ERROR = Code("L206", _W, "warn_after is not below error_after")
 UNTESTED = Code("L207", _W, "model has no test")
+FROZEN_LIMIT = Code("L208", _W, "limit depends on the time of parsing")
 NO_ALERT = Code("L301", _W, "source is in no alert rule")
 NO_PANEL = Code("L302", _W, "source is on no dashboard")
 NOT_MEASURED = Code("L303", _E, "source is not in the last run")
 WRONG_PROJECT = Code("L401", _E, "manifest is of another project")
-STALE_MANIFEST = Code("L402", _E, "manifest is older than the project")
+STALE_MANIFEST = Code("L402", _E, "manifest differs from the project")
 
 CODES = (
     *(ABSENT, DISABLED_EXPOSURE, NO_OWNER, NO_PARENTS, NO_SOURCE, MISSING, DISABLED),
     *(SEED, OTHER_PROJECT, NO_FRESHNESS, UNSEEN, UNMEASURABLE, WARN_ABOVE_ERROR, UNTESTED),
+    FROZEN_LIMIT,
     *(NO_ALERT, NO_PANEL, NOT_MEASURED),
     *(WRONG_PROJECT, STALE_MANIFEST),
 )
@@ -60,7 +62,8 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     project: str | None = None
     manifest_name: str = "manifest.json"
-    newer_files: Sequence[str] = ()
+    changed_files: Sequence[str] = ()
+    clock: Sequence[tuple[str, int]] = ()
     rules: Sequence[Selector] | None = None
     dashboards: Sequence[Selector] | None = None
     measured: frozenset[str] | None = None
@@ -73,6 +76,7 @@ def check(lineage: Lineage, names: Sequence[str], around: Surroundings) -> Check
     walk = lineage.ancestors(starts)
     findings = [
         *_of_manifest(lineage, around),
+        *_of_clock(around),
         *(f for name, uids in known.items() if not uids for f in _absent(lineage, name)),
         *_of_exposures(lineage, starts),
         *_of_blind_spots(lineage, walk),
@@ -112,11 +116,25 @@ def _of_manifest(lineage: Lineage, around: Surroundings) -> Iterator[Finding]:
     if around.project is not None and name != around.project:
         message = f"is of project {name or 'without a name'}, not of {around.project}"
         yield _of_file(WRONG_PROJECT, around, message, "run dbt parse in this project")
-    if around.newer_files:
-        count = len(around.newer_files)
+    if around.changed_files:
+        count = len(around.changed_files)
         others = f" and {count - 1} more" if count > 1 else ""
-        message = f"is older than {around.newer_files[0]}{others}"
-        yield _of_file(STALE_MANIFEST, around, message, "run dbt parse, or drop --no-parse")
+        message = f"was made before {around.changed_files[0]}{others} changed"
+        next_step = "run dbt parse, or drop --manifest and --no-parse"
+        yield _of_file(STALE_MANIFEST, around, message, next_step)
+
+
+def _of_clock(around: Surroundings) -> Iterator[Finding]:
+    """Yield the places at which a source is what it is by the time at which dbt parsed it."""
+    for file, line in around.clock:
+        yield FROZEN_LIMIT.at(
+            f"{file}:{line}",
+            "depends on the time of parsing, and dbt keeps the first value",
+            "write a plain value or a var(); obs makes dbt parse it at every run",
+            node=f"{file}:{line}",
+            file=file,
+            line=line,
+        )
 
 
 def _of_file(code: Code, around: Surroundings, message: str, next_step: str) -> Finding:

@@ -47,7 +47,7 @@ def _name(node: yaml.Node) -> str | None:
 
 def located(finding: Finding, lineage: Lineage, project_dir: Path | None) -> Finding:
     """Return the finding with its file as seen from here, and the line that declares its node."""
-    if not finding.file or project_dir is None:
+    if not finding.file or finding.line or project_dir is None:
         return finding
     path = _path(finding, lineage, project_dir)
     shown = os.path.relpath(path)

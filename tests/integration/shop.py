@@ -119,9 +119,14 @@ class Shop:
         (state,) = [name.split(".")[1] for name in states if name.split(".")[0] == table]
         return state
 
+    @property
+    def private_target_path(self) -> Path:
+        """Where ``obs`` lets dbt write for target prod."""
+        return self.directory / "target" / "obs" / "prod"
+
     def dbt_processes(self) -> list[psutil.Process]:
         """Return the processes that work on this project's private target directory."""
-        mark = str(self.directory / "target" / "obs")
+        mark = str(self.private_target_path)
         return [p for p in psutil.process_iter(["cmdline"]) if mark in (p.info["cmdline"] or [])]
 
     def write_sources(self, *tables: str) -> None:
@@ -131,10 +136,11 @@ class Shop:
 
     def keep_parsed(self, template: Path) -> None:
         """Give the template what dbt remembers of parsing the project."""
-        parsed = self.directory / "target" / "obs" / "partial_parse.msgpack"
-        kept = template / "target" / "obs"
+        parsed = ("partial_parse.msgpack", "inputs.json")
+        kept = template / "target" / "obs" / "prod"
         kept.mkdir(parents=True, exist_ok=True)
-        shutil.copy(parsed, kept)
+        for name in parsed:
+            shutil.copy(self.private_target_path / name, kept)
 
     def replace_dbt(self, script: str) -> None:
         """Put a shell script in dbt's place; ``$DBT`` in it is the real one."""

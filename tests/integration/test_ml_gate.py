@@ -106,7 +106,7 @@ def test_a_table_that_is_gone_blocks_and_comes_back(ml: Ml) -> None:
 
 def test_the_file_of_that_run_is_judged_as_well(ml: Ml) -> None:
     assert ml.gate().returncode == 0
-    artifact = ml.project / "target/obs/sources.json"
+    artifact = ml.project / "target/obs/dev/sources.json"
 
     assert ml.gate("--artifact", str(artifact)).returncode == 0
     old = ml.gate("--artifact", str(artifact), "--artifact-max-age", "0s")

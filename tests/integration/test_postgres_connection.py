@@ -21,6 +21,7 @@ from tests.integration.tls import secured
 FRESH = "create table {} as select now() as loaded_at"
 SOURCES = [Odd("orders", FRESH), Odd("salaries", FRESH)]
 TLS_SETTINGS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
+BY_HAND = ("--engine", "postgres", "--manifest", "target/manifest.json")
 SETTINGS = (*TLS_SETTINGS, "role")
 
 
@@ -48,7 +49,7 @@ def parse(engines: Engines) -> None:
 
 def check(engines: Engines, **settings: object) -> subprocess.CompletedProcess[str]:
     environment = {name.upper(): str(value) for name, value in settings.items()}
-    return engines.obs("freshness", "check", "--engine", "postgres", **environment)
+    return engines.obs("freshness", "check", *BY_HAND, **environment)
 
 
 @pytest.fixture(scope="module")

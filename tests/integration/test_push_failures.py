@@ -111,7 +111,7 @@ def test_a_dbt_that_hangs(pushed: Shop) -> None:
 
 def test_a_file_cut_short(pushed: Shop) -> None:
     before = pushed.series()
-    cut = 'truncate -s -60 "$PWD/target/obs/sources.json"'
+    cut = 'truncate -s -60 "$PWD/target/obs/prod/sources.json"'
     pushed.replace_dbt(f'"$DBT" "$@"\n{cut}')
 
     result = pushed.push()
@@ -121,7 +121,7 @@ def test_a_file_cut_short(pushed: Shop) -> None:
 
 def test_a_file_left_from_an_earlier_run(pushed: Shop) -> None:
     before = pushed.series()
-    assert (pushed.directory / "target" / "obs" / "sources.json").is_file()
+    assert (pushed.private_target_path / "sources.json").is_file()
     pushed.replace_dbt("echo 'all is well'; exit 0")
 
     result = pushed.push()
@@ -132,7 +132,7 @@ def test_a_file_left_from_an_earlier_run(pushed: Shop) -> None:
 
 def test_a_file_brought_back_from_an_earlier_run(pushed: Shop) -> None:
     before = pushed.series()
-    artifact = pushed.directory / "target" / "obs" / "sources.json"
+    artifact = pushed.private_target_path / "sources.json"
     kept = pushed.directory / "kept.json"
     kept.write_bytes(artifact.read_bytes())
     pushed.replace_dbt(f'"$DBT" "$@"\ncp {kept} {artifact}')
@@ -229,6 +229,19 @@ def test_a_run_while_another_one_runs(pushed: Shop) -> None:
     assert first.stderr
     first.stdout.close()
     first.stderr.close()
+
+
+def test_two_targets_are_pushed_at_the_same_time(pushed: Shop) -> None:
+    with table_locked(pushed, "orders"):
+        first = pushed.start("freshness", "push")
+        await_that(lambda: waiting_queries(pushed), "the run of prod waits for the lock")
+        second = pushed.push("--target", "dev", "--exclude", "source:app.orders")
+        assert second.returncode == 0
+    assert first.communicate(timeout=PATIENCE)[1] == ""
+    assert first.returncode == 0
+    assert {path.name for path in (pushed.directory / "target" / "obs").iterdir()} == {
+        *("dev", "prod")
+    }
 
 
 def test_a_project_directory_that_nobody_may_write(pushed: Shop, tmp_path: Path) -> None:

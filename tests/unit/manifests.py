@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 
 from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from ledgermind_obs.lineage.graph import Lineage
@@ -38,7 +41,7 @@ def model(name: str, /, *parents: str, kind: str = "model", **fields: Any) -> Na
     own = {
         "depends_on": {"macros": [], "nodes": list(parents)},
         "config": {"materialized": "view"},
-        "checksum": {"name": "sha256", "checksum": f"of {name}"},
+        "checksum": {"name": "sha256", "checksum": sha256(_sql(name).encode()).hexdigest()},
         "original_file_path": f"models/{name}.sql",
     }
     return uid, {**_common(uid, name, kind), **own, **fields}
@@ -94,6 +97,25 @@ _PARTS = {
 def content(*nodes: Named, **keys: Any) -> bytes:
     """Return the manifest of the nodes as dbt writes it."""
     return msgspec.json.encode(document(*nodes, **keys))
+
+
+def write_files(directory: Path, *nodes: Named) -> None:
+    """Write the files of a project that the manifest of the nodes is made from."""
+    (directory / "models").mkdir(exist_ok=True)
+    tables: dict[str, list[Fields]] = {}
+    exposures = [{"name": fields["name"]} for uid, fields in nodes if uid.startswith("exposure.")]
+    for uid, fields in nodes:
+        if uid.startswith("source."):
+            tables.setdefault(fields["source_name"], []).append({"name": fields["name"]})
+        elif not uid.startswith("exposure."):
+            (directory / fields["original_file_path"]).write_text(f"\n{_sql(fields['name'])}\n")
+    sources = [{"name": name, "tables": of_it} for name, of_it in tables.items()]
+    (directory / "models/sources.yml").write_text(yaml.safe_dump({"sources": sources}))
+    (directory / "models/exposures.yml").write_text(yaml.safe_dump({"exposures": exposures}))
+
+
+def _sql(name: str) -> str:
+    return f"select 1 as {name}"
 
 
 def lineage(*nodes: Named, **keys: Any) -> Lineage:

@@ -229,7 +229,7 @@ def test_a_gateway_that_is_down_is_exit_code_5(
 
 
 def test_a_second_run_at_the_same_time_is_exit_code_6(obs: Obs, fresh: Path) -> None:
-    with locked(fresh / "target" / "obs"):
+    with locked(fresh / "target" / "obs" / "dev"):
         result = obs("freshness", "push")
 
     assert result.exit_code == 6

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from ledgermind_obs.cli import root
 from ledgermind_obs.cli.instruments import instruments
-from ledgermind_obs.cli.manifest_options import ManifestChoice
+from ledgermind_obs.dbt.manifest_file import ManifestChoice
 from ledgermind_obs.dbt.project import Dbt, open_project
 from ledgermind_obs.freshness import State
 from ledgermind_obs.gate.evidence import Request, gather
@@ -380,34 +380,41 @@ def test_exactly_the_sources_above_are_measured(place: Path) -> None:
     artifact(place, result(RAW))
 
     assert gate().exit_code == 0
-    (argv,) = asked(place)
+    _, argv = asked(place)
     assert argv[argv.index("--select") + 1 :][:1] == ["source:shop.app.raw"]
 
 
-def test_dbt_parses_first_where_the_project_changed(place: Path) -> None:
+def test_dbt_parses_once_and_again_if_the_project_changed(place: Path) -> None:
     artifact(place, result(RAW))
+    assert gate().exit_code == 0
+    os.utime(place / "dbt_project.yml")
+    assert gate().exit_code == 0
+    assert [argv[0] for argv in asked(place)] == ["parse", "source", "source"]
+
     (place / "models").mkdir()
     (place / "models/new.sql").write_text("select 1")
-
     assert gate().exit_code == 0
-    assert [argv[0] for argv in asked(place)] == ["parse", "source"]
+    assert [argv[0] for argv in asked(place)][3:] == ["parse", "source"]
 
 
-def test_parsing_can_be_forbidden_and_the_age_is_told(place: Path) -> None:
+def test_parsing_can_be_forbidden_and_what_changed_is_told(place: Path) -> None:
     artifact(place, result(RAW))
-    os.utime(place / "dbt_project.yml")
+    assert gate().exit_code == 0
+    with (place / "dbt_project.yml").open("a") as file:
+        file.write("# more\n")
     found = gate("--no-parse")
 
-    assert [argv[0] for argv in asked(place)] == ["source"]
-    assert "dbt_project.yml changed since" in found.stderr
+    assert found.exit_code == 0
+    assert [argv[0] for argv in asked(place)] == ["parse", "source", "source"]
+    assert "dbt_project.yml changed since dbt parsed it" in found.stderr
 
 
-def test_dbt_parses_where_there_is_no_manifest_and_may_not_where_forbidden(place: Path) -> None:
+def test_a_manifest_of_dbts_own_proves_nothing_where_parsing_is_forbidden(place: Path) -> None:
     artifact(place, result(RAW))
-    (place / "target/manifest.json").unlink()
 
     assert gate("--no-parse").exit_code == 2
-    assert gate().exit_code == 0
+    assert not (place / "asked").exists()
+    assert gate("--no-parse", "--manifest", "target/manifest.json").exit_code == 0
 
 
 def test_a_source_that_dbt_leaves_out_blocks(place: Path) -> None:
@@ -430,13 +437,13 @@ def test_what_the_runs_own_manifest_adds_above_the_exposure_blocks(place: Path) 
 
 
 def test_an_older_manifest_of_an_earlier_run_does_not_hide_a_source(place: Path) -> None:
-    earlier = place / "target/obs/manifest.json"
-    earlier.parent.mkdir()
+    earlier = place / "target/obs/prod/manifest.json"
+    earlier.parent.mkdir(parents=True)
     earlier.write_bytes(content(*sound()))
     os.utime(earlier, (1, 1))
     declare(place, *sound()[:-1], source("other"), exposure("training", FCT, OTHER))
     beside_dbt = report(measured("raw", unique_id=RAW, database="", schema=""))
-    dbt = Dbt(open_project(place))
+    dbt = Dbt(open_project(place), str(place / "dbt"))
 
     found = gather(
         Request(project=dbt.project, exposure="training"),
@@ -497,7 +504,7 @@ def test_a_fresh_push_lets_training_run_without_dbt(place: Path) -> None:
     found = by_prometheus(*pushed())
 
     assert (found.exit_code, found.stdout.split(":")[0]) == (0, OPEN)
-    assert not (place / "asked").exists()
+    assert [argv[0] for argv in asked(place)] == ["parse"]
 
 
 def test_prometheus_is_asked_for_this_project_and_target(place: Path) -> None:
@@ -568,7 +575,7 @@ def test_a_push_of_an_exposure_measures_what_is_above_it(place: Path) -> None:
     assert found.exit_code == 0
     assert 'table="raw"' in found.stdout
     assert 'table="other"' not in found.stdout
-    assert "source:shop.app.raw" in asked(place)[0]
+    assert "source:shop.app.raw" in asked(place)[1]
 
 
 def test_a_push_of_an_exposure_without_measured_sources_is_an_error(place: Path) -> None:
@@ -581,5 +588,6 @@ def test_a_push_of_an_exposure_without_measured_sources_is_an_error(place: Path)
 def test_a_manifest_that_is_no_manifest_blocks(place: Path) -> None:
     for bad in (b"", b"[]", json.dumps(document()).encode()[:-5]):
         (place / "target/manifest.json").write_bytes(bad)
+        named = ("--manifest", "target/manifest.json")
 
-        assert judged(place, result(RAW)).exit_code == 4
+        assert judged(place, result(RAW), argv=named).exit_code == 4

@@ -18,35 +18,29 @@ from tests.unit.manifests import (
     RAW,
     STG,
     TRAINING,
+    Named,
     content,
     exposure,
     model,
     sound,
     source,
+    write_files,
 )
-
-YAML = "sources:\n  - name: app\n    tables:\n      - name: raw\n"
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dbt_project.yml").write_text("name: shop\nprofile: shop\n")
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models/sources.yml").write_text(YAML)
     (tmp_path / "target").mkdir()
-    (tmp_path / "target/manifest.json").write_bytes(content(*sound()))
-    for path in (
-        tmp_path / "dbt_project.yml",
-        tmp_path / "models/sources.yml",
-        tmp_path / "models",
-    ):
-        os.utime(path, (0, 0))
+    declare(tmp_path, *sound())
+    monkeypatch.setenv("OBS_MANIFEST", "target/manifest.json")
     return tmp_path
 
 
-def declare(place: Path, *nodes: object, **keys: object) -> None:
-    (place / "target/manifest.json").write_bytes(content(*nodes, **keys))  # type: ignore[arg-type]
+def declare(place: Path, *nodes: Named, **keys: object) -> None:
+    (place / "target/manifest.json").write_bytes(content(*nodes, **keys))
+    write_files(place, *nodes)
 
 
 def obs(*argv: str) -> Result:
@@ -153,18 +147,73 @@ def test_a_source_that_the_last_run_left_out_is_found(place: Path) -> None:
     assert codes(obs("check", "--format", "json")) == ["L303"]
 
 
-def test_an_old_manifest_is_told_and_found_where_parsing_is_forbidden(place: Path) -> None:
-    os.utime(place / "models/sources.yml")
-    found = obs("check", "--no-parse", "--format", "json")
+def test_files_that_are_newer_and_the_same_are_no_difference(place: Path) -> None:
+    for path in (place / "models").iterdir():
+        os.utime(path)
+    found = obs("check", "--format", "json")
+
+    assert (codes(found), found.stderr) == ([], "")
+
+
+def test_a_named_manifest_that_differs_from_the_project_is_told_and_found(place: Path) -> None:
+    (place / "models/stg.sql").write_text("select 2 as stg")
+    os.utime(place / "models/stg.sql", (0, 0))
+    found = obs("check", "--format", "json")
 
     assert codes(found) == ["L402"]
-    assert "models/sources.yml changed since" in found.stderr
+    assert found.stderr == (
+        "obs: target/manifest.json differs from the project: "
+        "models/stg.sql changed since dbt wrote it\n"
+    )
 
 
-def test_a_file_that_was_taken_away_makes_the_manifest_old(place: Path) -> None:
-    (place / "models/sources.yml").unlink()
+def test_a_file_that_was_taken_away_differs_from_the_manifest(place: Path) -> None:
+    (place / "models/stg.sql").unlink()
 
-    assert codes(obs("check", "--no-parse", "--format", "json")) == ["L402"]
+    assert codes(obs("check", "--format", "json")) == ["L402"]
+
+
+@pytest.mark.parametrize("tables", [(), ("raw", "other")])
+def test_a_source_that_yaml_declares_no_more_or_anew_differs_from_the_manifest(
+    place: Path, tables: tuple[str, ...]
+) -> None:
+    write_files(place, *(source(table) for table in tables), *sound()[1:])
+
+    assert codes(obs("check", "--format", "json")) == ["L402"]
+
+
+def test_a_manifest_of_another_project_is_told(place: Path) -> None:
+    (place / "dbt_project.yml").write_text("name: other\n")
+    found = obs("check", "--format", "json")
+
+    assert codes(found) == ["L401"]
+    assert "it is of project shop, not of other" in found.stderr
+
+
+def test_without_a_profile_only_a_named_manifest_can_be_used(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OBS_MANIFEST")
+    monkeypatch.setenv("HOME", str(place))
+    found = obs("check")
+
+    assert found.exit_code == 2
+    assert "no profiles.yml" in found.stderr
+    assert "name a manifest with --manifest" in found.stderr
+
+
+def test_what_yaml_takes_from_the_time_of_parsing_is_found_with_file_and_line(
+    place: Path,
+) -> None:
+    with (place / "models/sources.yml").open("a") as file:
+        file.write(
+            "  freshness: {warn_after: {count: '{{ modules.datetime.date.today().day }}'}}\n"
+        )
+    lines = (place / "models/sources.yml").read_text().splitlines()
+    (found,) = json.loads(obs("check", "--format", "json").stdout)["findings"]
+
+    assert (found["code"], found["severity"]) == ("L208", "warning")
+    assert (found["file"], found["line"]) == ("models/sources.yml", len(lines))
 
 
 def test_a_manifest_that_was_named_needs_no_project(

@@ -41,14 +41,34 @@ def test_name_profile_and_target_come_from_the_projects_files(project: Path) -> 
     found = open_project(project)
 
     assert (found.name, found.profile, found.target) == ("shop", "shop", "dev")
-    assert found.private_target_path == project / "target" / "obs"
+    assert found.private_target_path == project / "target" / "obs" / "dev"
 
 
 def test_what_is_given_comes_before_what_the_files_say(project: Path) -> None:
     found = open_project(project, target="prod", target_path=project / "elsewhere")
 
     assert found.target == "prod"
-    assert found.private_target_path == project / "elsewhere" / "obs"
+    assert found.private_target_path == project / "elsewhere" / "obs" / "prod"
+
+
+@pytest.mark.parametrize(
+    ("target", "segment"),
+    [
+        ("prod", "prod"),
+        ("eu-west_1.blue~", "eu-west_1.blue~"),
+        ("a/b", "a%2Fb"),
+        ("a%2Fb", "a%252Fb"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+        ("../../etc", "..%2F..%2Fetc"),
+        ("größe 1", "gr%C3%B6%C3%9Fe%201"),
+        ("a\nb\0", "a%0Ab%00"),
+    ],
+)
+def test_each_target_has_one_directory_of_its_own(project: Path, target: str, segment: str) -> None:
+    found = open_project(project, target=target).private_target_path
+
+    assert (found.parent, found.name) == (project / "target" / "obs", segment)
 
 
 def test_profiles_are_looked_for_in_the_home_directory_last(project: Path) -> None:

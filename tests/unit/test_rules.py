@@ -304,7 +304,7 @@ def test_a_project_that_dbt_has_not_parsed_is_no_success(tmp_path: Path) -> None
     argv = ["rules", "check", RULES, "--runbooks", ROOT / "docs", "--project-dir", tmp_path]
     result = CliRunner().invoke(root, [str(word) for word in (*argv, "--no-parse")])
     assert result.exit_code == 2
-    assert "dbt parse" in result.stderr
+    assert "name a manifest with --manifest" in result.stderr
 
 
 def test_a_dashboard_that_cannot_be_read_does_not_hide_the_faults_of_another(

@@ -11,7 +11,7 @@ import msgspec
 from ledgermind_obs.dbt.artifacts import Artifact
 from ledgermind_obs.dbt.log import Event, RunLog, measured
 from ledgermind_obs.dbt.manifest import LookupManifest, Source, read_lookup_manifest
-from ledgermind_obs.dbt.manifest_file import ManifestFile, newest_manifest, open_manifest
+from ledgermind_obs.dbt.manifest_file import ManifestFile, check_project, manifest_of
 from ledgermind_obs.dbt.profiles import Profile, check_target, read_profile
 from ledgermind_obs.dbt.reconcile import build_report
 from ledgermind_obs.dbt.selectors import select as selected_sources
@@ -19,7 +19,6 @@ from ledgermind_obs.engines.postgres import lookups, refusals
 from ledgermind_obs.engines.postgres.lookups import Answer
 from ledgermind_obs.engines.postgres.plans import scan
 from ledgermind_obs.engines.settings import Postgres
-from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.freshness import FreshnessReport, Scan
 
 
@@ -42,7 +41,7 @@ def measure_directly(
     chosen, unmatched = selected_sources(manifest, select, exclude)
     sources = [manifest.sources[unique_id] for unique_id in chosen]
     profile = _checked_profile(engine, manifest, sources, selected=bool(select))
-    deadline = clock + engine.timeout
+    deadline = clock + engine.dbt.timeout
     answers = _ask(engine, profile, sources, deadline, on_event, meanwhile)
     report = build_report(
         Artifact(manifest.metadata, [lookups.result(s, answers[s.unique_id]) for s in sources]),
@@ -55,22 +54,16 @@ def measure_directly(
         engine="postgres",
     )
     scans = _scans(profile, sources, answers, deadline) if engine.explain else None
-    return msgspec.structs.replace(report, declared_at=declared.written_at, scans=scans)
+    return msgspec.structs.replace(
+        report, declared_at=declared.written_at, scans=scans, notes=declared.notes
+    )
 
 
 def _declared(engine: Postgres) -> ManifestFile[LookupManifest]:
-    """Return the newest manifest that dbt wrote for the project."""
-    project = engine.project
-    path = newest_manifest([project.target_path, project.private_target_path])
-    if path is None:
-        raise ConfigurationError(
-            f"--engine postgres found no manifest.json in {project.target_path}",
-            f"write it with: dbt parse --target {project.target}",
-        )
-    declared = open_manifest(path, read_lookup_manifest, project.directory)
-    staleness = declared.staleness(datetime.now(UTC))
-    if staleness and not engine.allow_stale_manifest:
-        raise ConfigurationError(staleness, "run dbt parse, or give --allow-stale-manifest")
+    """Return the manifest that was named, or the one that is proven to be the project's."""
+    declared = manifest_of(engine.dbt, engine.manifest, read_lookup_manifest)
+    check_project(declared.manifest.metadata, engine.dbt)
+    refusals.check_clock(declared.clock)
     return declared
 
 
@@ -101,7 +94,7 @@ def _ask(
     return ask(
         profile,
         [lookups.lookup(source) for source in sources],
-        threads=engine.threads or profile.threads,
+        threads=engine.dbt.threads or profile.threads,
         query_seconds=engine.query_timeout,
         deadline=deadline,
         batch_size=1 if engine.explain else lookups.BATCH_SIZE,

@@ -52,6 +52,15 @@ def check_manifest(manifest: LookupManifest, *, selected: bool) -> None:
             raise _refusal(f"selectors.yml has a default selector, {name}")
 
 
+def check_clock(places: Iterable[tuple[str, int]]) -> None:
+    """Raise ConfigurationError if a source is what it is by the time at which dbt parses it.
+
+    ``places`` are the files and lines that ask for that time.
+    """
+    for file, line in places:
+        raise _refusal(f"{file} line {line} depends on when dbt parses it")
+
+
 def check_hooks(manifest: LookupManifest, runs_hooks: bool | None) -> None:
     """Raise ConfigurationError where dbt would run a hook first, which may change what it measures.
 
