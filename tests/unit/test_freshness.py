@@ -571,20 +571,22 @@ def test_an_artifact_that_is_no_file_is_refused_and_not_waited_for(
         open_artifact(tmp_path / "sources.json")
 
 
-def test_an_artifact_that_grows_while_it_is_read_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("then", [WHOLE + b" ", WHOLE[:-1], WHOLE.replace(b"pass", b"warn")])
+def test_an_artifact_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: bytes
 ) -> None:
     path = tmp_path / "sources.json"
     path.write_bytes(WHOLE)
-    fstat, seen = os.fstat, []
+    os.utime(path, (0, 0))
+    fstat, seen = os.fstat, list[int]()
 
-    def growing(descriptor: int) -> os.stat_result:
+    def changing(descriptor: int) -> os.stat_result:
         seen.append(descriptor)
         if len(seen) == 2:
-            path.write_bytes(WHOLE + b" ")
+            path.write_bytes(then)
         return fstat(descriptor)
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "fstat", growing)
+        patched.setattr(os, "fstat", changing)
         with pytest.raises(ArtifactError, match="changed while it was read"):
             open_artifact(path)

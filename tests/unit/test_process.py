@@ -93,6 +93,24 @@ def test_a_run_that_finished_is_not_held_by_whoever_keeps_its_output_open(
     assert seconds(lambda: fake.run(fake.leaving(work) + WRITE)) < SOON
 
 
+def test_a_pipe_that_is_filled_again_and_again_is_drained_once() -> None:
+    reading, writing = os.pipe()
+    line, handed = b"x" * 60_000 + b"\n", list[bytes]()
+
+    def fill(line_read: bytes) -> None:
+        handed.append(line_read)
+        assert len(handed) < 100
+        os.write(writing, line)
+
+    try:
+        os.write(writing, line)
+        output.Output(reading, fill).drain()
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert handed[0] == line[:-1]
+
+
 def test_what_dbt_said_last_is_read_although_its_output_stays_open(fake: FakeDbt) -> None:
     script = fake.leaving("time.sleep(60)") + "echo once more; printf 'the last words'; exit 1"
 
