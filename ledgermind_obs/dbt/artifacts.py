@@ -186,11 +186,18 @@ def last_artifact(given: Path | None, target_path: Path | None) -> tuple[Path, A
     names = (
         [target_path / "obs" / "sources.json", target_path / "sources.json"] if target_path else []
     )
-    existing = [path for path in names if path.is_file()]
+    existing = [path for path in names if _is_there(path)]
     path = given or max(existing, key=lambda path: path.stat().st_mtime, default=None)
     if path is None:
         return None
     return path, open_artifact(path)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:  # what another user's runs left
+        return False
 
 
 def open_artifact(path: Path) -> Artifact:

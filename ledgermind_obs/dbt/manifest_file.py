@@ -72,7 +72,7 @@ def open_manifest(
 def newest_manifest(directories: Iterable[Path]) -> Path | None:
     """Return the manifest that was written last in dbt's target directories, if there is one."""
     paths = [directory / "manifest.json" for directory in directories]
-    existing = [path for path in paths if path.is_file()]
+    existing = [path for path in paths if os.path.isfile(path)]  # not another user's
     return max(existing, key=lambda path: _modified(str(path)), default=None)
 
 
