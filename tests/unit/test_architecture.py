@@ -19,7 +19,10 @@ PURE_MODULES = {
     *("durations.py", "errors.py", "freshness.py", "metrics.py"),
     *("dbt/artifacts.py", "dbt/log.py", "dbt/manifest.py", "dbt/reconcile.py", "dbt/yaml_files.py"),
     *(f"engines/postgres/{name}.py" for name in ("lookups", "plans", "refusals", "selectors")),
-    *("gate/judge.py", "sinks/deliver.py", "sinks/exposition.py"),
+    *(
+        "gate/judge.py",
+        *(f"sinks/{name}.py" for name in ("deliver", "exposition", "known", "proof")),
+    ),
     *(
         f"monitoring/{name}.py"
         for name in ("coverage", "dashboard", "expressions", "promql", "rules")
@@ -33,7 +36,7 @@ PURE = [m for m in MODULES if m.startswith(PURE_ROOMS) or m in PURE_MODULES]
 ONLY_IMPORTERS = {
     "subprocess": {"dbt/process.py"},
     "psycopg2": {"engines/postgres/workers.py"},
-    "prometheus_client": {"instrument.py", "sinks/exposition.py"},
+    "prometheus_client": {"instrument.py"},
 }
 
 
