@@ -6,7 +6,7 @@ dashboards are made from this table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -132,23 +132,6 @@ def report_series(report: FreshnessReport) -> Iterator[Series]:
 def failed_run_series(started_at: datetime, duration_seconds: float) -> Iterator[Series]:
     """Yield the series of a run that produced no report: they say so and nothing else."""
     yield from _run_series(started_at.timestamp(), duration_seconds, success=False)
-
-
-def kept_series(report: FreshnessReport, known: Iterable[Series]) -> Iterator[Series]:
-    """Yield what of ``known`` stays true after the report.
-
-    A source that was not measured keeps its last known time. A run over a selection leaves the
-    sources beside it as they were; a whole run lets those go that are no longer in the project.
-    """
-    reported = {source.key for source in report.sources}
-    unmeasured = {source.key for source in report.unmeasured}
-    for series in known:
-        key = series.source
-        if key is None:
-            continue
-        beside = not report.whole and key not in reported
-        if beside or (key in unmeasured and series.metric in LAST_KNOWN):
-            yield series
 
 
 def _source_series(source: SourceFreshness) -> Iterator[Series]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -33,14 +33,24 @@ from ledgermind_obs.dbt.project import Dbt
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.engines.measure import measure
 from ledgermind_obs.engines.settings import Engine, Postgres
-from ledgermind_obs.errors import ConfigurationError, NothingSelectedError, ObsError
+from ledgermind_obs.errors import (
+    ConfigurationError,
+    DestinationError,
+    LockedError,
+    NothingSelectedError,
+    ObsError,
+)
 from ledgermind_obs.freshness import UNMEASURED, FreshnessReport, State
-from ledgermind_obs.sinks.deliver import Delivery, Sink, deliver, deliver_failure
+from ledgermind_obs.sinks.deliver import Delivery, Memory, Sink, deliver, deliver_failure
 from ledgermind_obs.sinks.exposition import exposition
+from ledgermind_obs.sinks.glance import Glance
 
 if TYPE_CHECKING:  # a push decides nothing, and does not pay for a gate
     from ledgermind_obs.gate.evidence import Evidence, Request
     from ledgermind_obs.gate.judge import Policy, Verdict
+
+# A run that was told to end has so long to say so.
+INTERRUPTION_SECONDS = 1.0
 
 FORMATS = click.Choice(["table", "json"])
 REPORTS = click.Choice(["text", "markdown", "html", "json"])
@@ -120,14 +130,20 @@ def push(
     A source that could not be measured keeps its last known time. Exit code 0 means that the
     metrics are delivered, whatever they say: stale data is what alerts are for.
     """
-    with locked(dbt.project.private_target_path, lock_timeout):
-        with _failure_is_told(sink, dry_run=dry_run):
-            quiet = output == "json"
-            report = _measured(dbt, engine, above, select, exclude, quiet, sink.prepare)
-        if dry_run:
-            click.echo(exposition(metrics.report_series(report)), nl=False)
-        else:
-            _show_delivery(report, deliver(report, sink), sink, output)
+    with (
+        _failure_is_told(dbt, sink, dry_run=dry_run),
+        locked(dbt.project.private_target_path, lock_timeout),
+    ):
+        # Only dbt takes long enough for a look that costs nothing.
+        glance, looks = Glance(sink), isinstance(engine, Dbt) and not dry_run
+        with _interruption_is_told(sink, dry_run=dry_run):
+            preparing, quiet = _preparing(glance, looks=looks), output == "json"
+            report = _measured(dbt, engine, above, select, exclude, quiet, preparing)
+        delivery = None if dry_run else deliver(report, sink, _memory(dbt, sink), glance.held)
+    if delivery is None:
+        click.echo(exposition(metrics.report_series(report)), nl=False)
+    else:
+        _show_delivery(report, delivery, sink, output)
     if fail_on:
         sys.exit(1 if report.in_state(_FAIL_ON[fail_on]) else 0)
 
@@ -349,27 +365,76 @@ def _progress(*, show: bool) -> Iterator[Callable[[Event], None]]:
         yield on_event
 
 
+def _preparing(glance: Glance, *, looks: bool) -> Callable[[], None]:
+    """Return what is done while the engine works."""
+
+    def prepare() -> None:
+        import ledgermind_obs.sinks.memory  # noqa: F401 - it takes as long as a small push
+
+        glance.sink.prepare()
+        if looks:
+            glance.begin()
+
+    return prepare
+
+
+def _memory(dbt: Dbt, sink: Sink) -> Memory:
+    from ledgermind_obs.sinks.memory import FileMemory
+
+    return FileMemory(dbt.project.private_target_path, sink.destination, warn)
+
+
 @contextmanager
-def _failure_is_told(sink: Sink, *, dry_run: bool) -> Iterator[None]:
-    """Let the destination know of a run without a report, before the error goes its way."""
+def _failure_is_told(dbt: Dbt, sink: Sink, *, dry_run: bool) -> Iterator[None]:
+    """Let the destination know of a run without a report, before the error goes its way.
+
+    Another run that holds the lock speaks for itself, and a destination that refuses has refused.
+    """
     started_at, clock = datetime.now(UTC), time.monotonic()
     try:
         yield
-    except ObsError as error:
+    except (LockedError, DestinationError):
+        raise
+    except Exception as error:
         if not dry_run:
-            error.next_step = _after_failure(sink, started_at, time.monotonic() - clock, error)
+            told = _after_failure(dbt, sink, started_at, time.monotonic() - clock)
+            if isinstance(error, ObsError):
+                error.next_step = f"{told}\n{error.next_step}" if error.next_step else told
+            else:
+                warn(told)
         raise
 
 
-def _after_failure(sink: Sink, started_at: datetime, duration: float, error: ObsError) -> str:
+def _after_failure(dbt: Dbt, sink: Sink, started_at: datetime, duration: float) -> str:
     try:
-        deliver_failure(sink, started_at, duration)
+        notice = deliver_failure(sink, _memory(dbt, sink), started_at, duration)
     except ObsError as undelivered:
         explain_failure(undelivered)
-        told = "nothing was erased, and nothing could be sent"
+    except Exception as unexpected:
+        warn(f"the failure cannot be told: {type(unexpected).__name__}")
     else:
-        told = "nothing was erased; dbt_freshness_run_success is 0"
-    return f"{told}\n{error.next_step}" if error.next_step else told
+        _tell(sink, notice)
+        return "nothing was erased; dbt_freshness_run_success is 0"
+    return "nothing was erased, and nothing could be sent"
+
+
+@contextmanager
+def _interruption_is_told(sink: Sink, *, dry_run: bool) -> Iterator[None]:
+    """Let the destination know of a run that was told to end; it has a second for that."""
+    started_at, clock = datetime.now(UTC), time.monotonic()
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt):
+        if not dry_run:
+            with suppress(Exception):
+                hurried = sink.within(INTERRUPTION_SECONDS)
+                deliver_failure(hurried, None, started_at, time.monotonic() - clock)
+        raise
+
+
+def _tell(sink: Sink, notice: str) -> None:
+    if notice:
+        warn(f"{sink.destination.place} {notice}")
 
 
 def _show_delivery(
@@ -386,6 +451,7 @@ def _show_delivery(
 
         show_report(report)
         click.echo(f"pushed {delivery.series} series to {sink}")
+    _tell(sink, delivery.notice)
     _tell_unmeasured(report, delivery, in_table=output != "json" and sys.stdout.isatty())
 
 

@@ -1,4 +1,4 @@
-"""Where HTTP goes: a base URL, who asks, and whom to trust. ``transport`` does the talking."""
+"""Where HTTP goes: a base URL, who asks, and whom to trust. ``client`` does the talking."""
 
 from __future__ import annotations
 

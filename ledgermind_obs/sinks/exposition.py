@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from ledgermind_obs.metrics import METRICS, Metric, Series
 
 _SPECIAL = re.compile(r'[\\\n"]')
-
+_ESCAPED = re.compile(r"\\(.)")
+_LINE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})?[ \t]+(\S+)[ \t]*")
+_LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"(?:,|$)')
 
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -17,9 +20,11 @@ def exposition(series: Iterable[Series], labels: Mapping[str, str] | None = None
     """Return the series in Prometheus' text format, each with the constant ``labels`` added.
 
     Written here because prometheus_client's ``generate_latest`` takes ten times as long, and a
-    thousand sources are twelve thousand series (bench/exposition.py).
+    thousand sources are twelve thousand series (bench/exposition.py). Raises ValueError for a
+    series that is there twice: a gateway would refuse all of them.
     """
     series = list(series)
+    _check_unique(series)
     escaped = _escaped(series)
     families: dict[str, tuple[Metric, str, list[str]]] = {}
     for metric, label_values, value in series:
@@ -32,10 +37,15 @@ def exposition(series: Iterable[Series], labels: Mapping[str, str] | None = None
     return "".join(_family(metric, lines) for metric, _, lines in families.values()).encode()
 
 
+def constant_labels(labels: Mapping[str, str]) -> str:
+    """Return the labels as they end each series: ``project="shop",target="prod"``."""
+    return ",".join(f'{name}="{_escape(value)}"' for name, value in labels.items())
+
+
 def _template(metric: Metric, labels: Mapping[str, str]) -> str:
     """Return a line of the metric with ``%s`` for each label's value and ``%r`` for the number."""
     own = [f'{name}="%s"' for name in metric.labels]
-    constant = [f'{name}="{_escape(value)}"'.replace("%", "%%") for name, value in labels.items()]
+    constant = [constant_labels(labels).replace("%", "%%")] if labels else []
     return f"{metric.name}{{{','.join([*own, *constant])}}} %r\n"
 
 
@@ -44,23 +54,65 @@ def parse_exposition(
 ) -> list[Series]:
     """Return the series of the ``wanted`` metrics that carry exactly the constant ``labels``.
 
-    Raises ValueError where the text is not in Prometheus' format.
+    Whether they can be true is ``proof``'s question. Raises ValueError for text in another format,
+    and for samples with a time of their own, which no gateway and no file of ours has.
     """
-    from prometheus_client.parser import text_string_to_metric_families
-
     names = tuple(metric.name.encode() for metric in wanted)
-    lines = [line for line in content.split(b"\n") if line.startswith(names)]
-    families = text_string_to_metric_families(b"\n".join([*lines, b""]).decode())
-    found = (
-        _read_back(sample.name, sample.labels, sample.value, labels)
-        for family in families
-        for sample in family.samples
-    )
-    return [series for series in found if series]
+    group = {name: text for name, text in labels.items() if text}
+    lines = (line for line in content.split(b"\n") if line.startswith(names))
+    return [series for line in lines if (series := _series(line.decode(), group))]
+
+
+def _series(line: str, group: Mapping[str, str]) -> Series | None:
+    """Return the series on a line, None where it is of another metric or group."""
+    found = _LINE.fullmatch(line)
+    if not found:
+        raise ValueError(f"not a sample: {line[:100]!r}")
+    metric = _BY_NAME.get(found[1])
+    if metric is None:
+        return None
+    own = _labels(found[2] or "")
+    others = {name: text for name, text in own.items() if text and name not in metric.labels}
+    if others != group:
+        return None
+    return Series(metric, tuple(own.get(name, "") for name in metric.labels), _number(found[3]))
+
+
+def _labels(text: str) -> dict[str, str]:
+    pairs = _LABEL.findall(text)
+    found = dict(pairs)
+    # Each pair takes its texts, an equals sign, two quotes and a comma; the last may go without.
+    taken = sum(map(len, chain.from_iterable(pairs))) + 4 * len(pairs)
+    whole = len(text) + (not text.endswith(",")) if text else 0
+    if taken != whole or len(found) != len(pairs):
+        raise ValueError(f"not labels: {text[:100]!r}")
+    if "\\" in text:
+        return {name: _ESCAPED.sub(_plain, value) for name, value in found.items()}
+    return found
+
+
+def _plain(escaped: re.Match[str]) -> str:
+    return "\n" if escaped[1] == "n" else escaped[1]
+
+
+def _number(text: str) -> float:
+    if not text.isascii() or "_" in text:
+        raise ValueError(f"not a number: {text[:100]!r}")
+    return float(text)
 
 
 def _family(metric: Metric, lines: Iterable[str]) -> str:
     return f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} gauge\n" + "".join(lines)
+
+
+def _check_unique(series: Sequence[Series]) -> None:
+    if len({(id(metric), labels) for metric, labels, _ in series}) == len(series):
+        return
+    seen = set()
+    for metric, labels, _ in series:
+        if (metric.name, labels) in seen:
+            raise ValueError(f"{metric.name} of {'.'.join(labels)} is there twice")
+        seen.add((metric.name, labels))
 
 
 def _escaped(series: Iterable[Series]) -> dict[str, str]:
@@ -71,15 +123,3 @@ def _escaped(series: Iterable[Series]) -> dict[str, str]:
 
 def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-def _read_back(
-    name: str, found: Mapping[str, str], value: float, labels: Mapping[str, str]
-) -> Series | None:
-    metric = _BY_NAME.get(name)
-    if metric is None:
-        return None
-    others = {key: text for key, text in found.items() if text and key not in metric.labels}
-    if others != {key: text for key, text in labels.items() if text}:
-        return None
-    return Series(metric, tuple(found.get(label, "") for label in metric.labels), value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -19,6 +20,8 @@ from ledgermind_obs.errors import ConfigurationError, DestinationError
 from ledgermind_obs.http.endpoint import Endpoint
 from ledgermind_obs.metrics import Metric, Series
 from ledgermind_obs.sinks.exposition import exposition, parse_exposition
+from ledgermind_obs.sinks.known import Destination
+from ledgermind_obs.sinks.proof import check_series
 
 if TYPE_CHECKING:
     from ledgermind_obs.http.client import Response
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+# 202 comes from a gateway that was started without its consistency check.
+_OK, _ACCEPTED = 200, 202
+_OWN_METRIC = b"\npushgateway_build_info{"
 _OWN_LABELS = frozenset(label for metric in metrics.METRICS for label in metric.labels)
 
 
@@ -51,30 +57,67 @@ class Pushgateway(msgspec.Struct, frozen=True):
         group = ", ".join(f"{name} {value}" for name, value in self.grouping.items())
         return f"{self.endpoint.url}  ({group})"
 
+    @property
+    def destination(self) -> Destination:
+        """Where this is, for the memory."""
+        return Destination(self.endpoint.url, self.grouping)
+
+    def within(self, seconds: float) -> Pushgateway:
+        """Return the same group, with so many seconds for a call."""
+        endpoint = msgspec.structs.replace(self.endpoint, timeout=seconds)
+        return msgspec.structs.replace(self, endpoint=endpoint)
+
     def prepare(self) -> None:
         """Load the HTTP client, which takes as long as a small push."""
         import ledgermind_obs.http.client  # noqa: F401
 
     def known(self, wanted: Iterable[Metric]) -> list[Series]:
-        """Return the series of the ``wanted`` metrics in the group now; raises DestinationError."""
-        if not wanted:
-            return []
-        response = self._call("GET", "/metrics")
+        """Return the series of the ``wanted`` metrics in the group now.
+
+        Raises DestinationError where the answer is not provably a Pushgateway's, whole and true.
+        """
+        content = self._read()
         try:
-            return parse_exposition(response.body, self.grouping, wanted)
+            series = parse_exposition(content, self.grouping, wanted)
+            check_series(series, datetime.now(UTC))
         except ValueError as error:
-            raise DestinationError(
-                f"{self.endpoint.url}/metrics is not in Prometheus' format: {error}",
-                "is this a Pushgateway?",
-            ) from error
+            raise self._unproven(f"cannot be believed: {error}") from error
+        return series
 
     def put(self, series: Iterable[Series]) -> None:
         """Replace the whole group by ``series``; raises DestinationError."""
-        self._call("PUT", self._group_path(), exposition(series))
+        self._send("PUT", series)
 
     def post(self, series: Iterable[Series]) -> None:
         """Replace only the metrics that ``series`` names; raises DestinationError."""
-        self._call("POST", self._group_path(), exposition(series))
+        self._send("POST", series)
+
+    def _read(self) -> bytes:
+        """Return all metrics of the gateway; raises DestinationError where they are not proven.
+
+        A real one answers so, whatever it holds (seen on 1.5 and 1.11).
+        """
+        response = self._call("GET", "/metrics")
+        if response.status != _OK:
+            raise self._unproven(f"answers with {response.status}, not with 200")
+        if not _is_exposition(response.headers.get("Content-Type", "")):
+            raise self._unproven("is not in Prometheus' text format by its Content-Type")
+        if response.headers.get("Content-Encoding"):
+            raise self._unproven("is encoded, which was not asked for")
+        if not response.framed:
+            raise self._unproven("does not tell its length, so that it may have been cut")
+        if _OWN_METRIC not in response.body or not response.body.endswith(b"\n"):
+            raise self._unproven("is not a Pushgateway's: pushgateway_build_info is missing")
+        return response.body
+
+    def _send(self, method: str, series: Iterable[Series]) -> None:
+        response = self._call(method, self._group_path(), exposition(series))
+        if response.status not in {_OK, _ACCEPTED} or response.body:
+            raise DestinationError(
+                f"{self.endpoint.url} answered the {method} with {response.status} and "
+                f"{len(response.body)} bytes; a Pushgateway answers with 200 and nothing more",
+                "is this a Pushgateway? Nothing is known to be delivered",
+            )
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> Response:
         from ledgermind_obs.http.client import request
@@ -88,13 +131,29 @@ class Pushgateway(msgspec.Struct, frozen=True):
             )
         return response
 
+    def _unproven(self, words: str) -> DestinationError:
+        return DestinationError(
+            f"{self.endpoint.url}/metrics {words}",
+            f"nothing was sent, so that nothing is lost; see what answers there: "
+            f"curl -i {self.endpoint.url}/metrics",
+        )
+
     def _group_path(self) -> str:
         return "/metrics" + "".join(_segment(*label) for label in self.grouping.items())
 
 
+def _is_exposition(content_type: str) -> bool:
+    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    versions = {text for text in parameters if text.startswith("version=")}
+    return media_type == "text/plain" and versions <= {"version=0.0.4"}
+
+
 def _segment(name: str, value: str) -> str:
-    """Return one label of a grouping key as the gateway's URL wants it."""
-    if value and "/" not in value:
+    """Return one label of a grouping key as the gateway's URL wants it.
+
+    Of a path with ``.`` or ``..`` in it, or an empty part, servers make another path.
+    """
+    if value and "/" not in value and value not in {".", ".."}:
         return f"/{name}/{quote(value, safe='')}"
     encoded = base64.urlsafe_b64encode(value.encode()).decode().rstrip("=") or "="
     return f"/{name}@base64/{encoded}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, State
 from ledgermind_obs.gate.evidence import Evidence, Kind
 
@@ -59,3 +61,19 @@ def evidence(report: FreshnessReport, kind: Kind = Kind.MEASURED, **fields: Any)
     expected = frozenset(source.unique_id for source in report.sources)
     known = {"kind": kind, "report": report, "expected": expected, "gathered_at": NOW}
     return Evidence(**{**known, **fields})
+
+
+def seen(report: FreshnessReport, ago: float) -> FreshnessReport:
+    """Return the report as it was made so many seconds earlier; all of its times are earlier."""
+    shift = timedelta(seconds=ago)
+
+    def earlier(moment: datetime | None) -> datetime | None:
+        return moment - shift if moment else None
+
+    sources = tuple(
+        msgspec.structs.replace(
+            each, loaded_at=earlier(each.loaded_at), checked_at=earlier(each.checked_at)
+        )
+        for each in report.sources
+    )
+    return msgspec.structs.replace(report, started_at=report.started_at - shift, sources=sources)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import socketserver
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -64,3 +67,75 @@ def web(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Web]:
     served = Web(f"{scheme}://127.0.0.1:{server.server_address[1]}", list(answers) or [Answer()])
     with serving(server):
         yield served
+
+
+@dataclass
+class Raw:
+    url: str
+    connections: int = 0
+    left: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def raw(
+    behave: Callable[[socket.socket], None],
+    *,
+    tls: ssl.SSLContext | None = None,
+    reads: bool = True,
+) -> Iterator[Raw]:
+    """Serve each connection by ``behave``, which need not speak HTTP; ``left`` when one has ended.
+
+    ``behave`` may go on for ever: it ends with the first byte that nobody takes.
+    """
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            served.connections += 1
+            plain = self.request
+            with (
+                suppress(OSError),
+                tls.wrap_socket(plain, server_side=True) if tls else plain as wrapped,
+            ):
+                if reads:
+                    read_request(wrapped)
+                behave(wrapped)
+            served.left.set()
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    scheme = "https" if tls else "http"
+    served = Raw(f"{scheme}://127.0.0.1:{server.server_address[1]}")
+    with serving(server):
+        yield served
+
+
+def read_request(connection: socket.socket) -> bytes:
+    """Return a request with its body, as far as it comes."""
+    said = b""
+    while b"\r\n\r\n" not in said:
+        said += _some(connection)
+    head, _, body = said.partition(b"\r\n\r\n")
+    length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    while length and len(body) < int(length[0].split(b":")[1]):
+        body += _some(connection)
+    return head + b"\r\n\r\n" + body
+
+
+def _some(connection: socket.socket) -> bytes:
+    found = connection.recv(65536)
+    if not found:
+        raise ConnectionError
+    return found
+
+
+def dripped(first: bytes, then: bytes, seconds: float) -> Callable[[socket.socket], None]:
+    """Return a behaviour: say ``first`` at once, then a byte of ``then`` at a time, for ever."""
+
+    def behave(connection: socket.socket) -> None:
+        connection.sendall(first)
+        ended = threading.Event()
+        while not ended.wait(seconds):
+            for byte in then:
+                connection.sendall(bytes([byte]))
+                ended.wait(seconds)
+
+    return behave

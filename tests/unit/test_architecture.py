@@ -20,7 +20,8 @@ PURE_MODULES = {
     *("dbt/artifacts.py", "dbt/log.py", "dbt/manifest.py", "dbt/reconcile.py"),
     *("dbt/profile_secrets.py", "dbt/selectors.py", "dbt/yaml_files.py"),
     *(f"engines/postgres/{name}.py" for name in ("lookups", "plans", "refusals")),
-    *("gate/judge.py", "sinks/deliver.py", "sinks/exposition.py"),
+    "gate/judge.py",
+    *(f"sinks/{name}.py" for name in ("deliver", "exposition", "known", "proof")),
     *(
         f"monitoring/{name}.py"
         for name in ("coverage", "dashboard", "expressions", "promql", "rules", "runbooks")
@@ -34,7 +35,7 @@ PURE = [m for m in MODULES if m.startswith(PURE_ROOMS) or m in PURE_MODULES]
 ONLY_IMPORTERS = {
     "subprocess": {"dbt/process.py"},
     "psycopg2": {"engines/postgres/workers.py"},
-    "prometheus_client": {"instrument.py", "sinks/exposition.py"},
+    "prometheus_client": {"instrument.py"},
 }
 
 

@@ -392,11 +392,14 @@ def test_a_fault_of_obs_itself_is_one_line_too(
     result = obs("freshness", "push")
 
     assert result.exit_code == 70
+    told, error = result.stderr.splitlines()
+    assert told == "obs: nothing was erased; dbt_freshness_run_success is 0"
     assert re.fullmatch(
         r"obs: internal error: RuntimeError at ledgermind_obs/cli/freshness\.py:\d+ "
-        r"\(--debug shows more; please report it\)\n",
-        result.stderr,
+        r"\(--debug shows more; please report it\)",
+        error,
     )
+    assert exported(fresh)[metrics.RUN_SUCCESS] == {(): 0.0}
 
 
 @pytest.mark.parametrize("kind", ["password", "token"])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledgermind_obs import metrics
-from ledgermind_obs.freshness import SourceKey, State
+from ledgermind_obs.freshness import State
 from ledgermind_obs.metrics import (
     BUILD_INFO,
     CHECKED_AT,
@@ -67,36 +67,6 @@ def test_a_failed_run_speaks_of_the_run_alone() -> None:
     assert LAST_SUCCESS not in {s.metric for s in series}
 
 
-def test_an_unmeasured_source_keeps_its_last_known_time_and_no_old_status() -> None:
-    before = list(metrics.report_series(report(source("a"), source("b"))))
-
-    kept = list(metrics.kept_series(report(source("a"), unmeasured("b")), before))
-
-    assert {(s.metric, s.label_values[2]) for s in kept} == {(LOADED_AT, "b"), (CHECKED_AT, "b")}
-
-
-def test_a_whole_run_lets_a_removed_source_go() -> None:
-    before = list(metrics.report_series(report(source("a"), source("removed"))))
-
-    assert not list(metrics.kept_series(report(source("a")), before))
-
-
-def test_a_selected_run_leaves_every_series_of_the_other_sources_alone() -> None:
-    before = list(metrics.report_series(report(source("a"), source("beside"))))
-
-    kept = list(metrics.kept_series(report(source("a"), whole=False), before))
-
-    assert kept == [s for s in before if s.source and s.source.table == "beside"]
-
-
-def test_two_sources_with_one_table_name_are_kept_apart() -> None:
-    before = list(metrics.report_series(report(source("t"), source("t", source="billing"))))
-
-    kept = list(metrics.kept_series(report(unmeasured("t"), source("t", source="billing")), before))
-
-    assert {s.source for s in kept} == {SourceKey("ledgermind", "app", "t")}
-
-
 def test_what_is_written_is_read_back() -> None:
     series = list(metrics.report_series(report(source("a"), unmeasured("b"))))
 
@@ -133,6 +103,33 @@ def test_the_empty_instance_label_that_the_gateway_adds_changes_nothing() -> Non
 def test_text_in_another_format_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\S"):
         parse_exposition(b'dbt_source_info{package="a} what\n', GROUP)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'dbt_source_info{package="a} 1',
+        'dbt_source_info{package="a",package="b"} 1',
+        "dbt_source_info{package=a} 1",
+        "dbt_source_info{,} 1",
+        'dbt_source_info{package="a" source="b"} 1',
+        "dbt_freshness_run_success",
+        "dbt_freshness_run_success yes",
+        "dbt_freshness_run_success 1_0",
+        "dbt_freshness_run_success 1 1700000000000",
+        "dbt_freshness_run_success{} 1 2 3",
+    ],
+)
+def test_what_is_no_sample_of_a_gateway_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match=r"not (a sample|labels|a number)|could not convert"):
+        parse_exposition(line.encode() + b"\n", {})
+
+
+def test_a_series_that_is_there_twice_is_never_written() -> None:
+    twice = list(metrics.report_series(report(source("a"), source("a", age=9 * HOUR))))
+
+    with pytest.raises(ValueError, match=r"loaded_at_seconds of ledgermind\.app\.a is there twice"):
+        exposition(twice)
 
 
 def test_every_metric_says_what_it_is_and_has_a_name_of_its_own() -> None:

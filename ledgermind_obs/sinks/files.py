@@ -1,0 +1,73 @@
+"""Files that a sink reads and writes: regular ones, whole, and never by waiting."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFLNK: "a symbolic link",
+}
+
+
+class NotAFileError(OSError):
+    """What is there is no regular file; ``strerror`` says what it is."""
+
+    def __init__(self, kind: str) -> None:
+        """Take what it is instead, with its article."""
+        super().__init__(0, f"it is {kind}")
+
+
+def check_file(path: Path) -> None:
+    """Raise NotAFileError where there is something else than a regular file; nothing is opened."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    _check(found)
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """Return the content of a regular file, which is no link.
+
+    Raises OSError where it cannot be read, NotAFileError where it is something else, and ValueError
+    where it is larger than ``most_bytes``.
+    """
+    check_file(path)  # some devices act when they are opened
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        _check(os.fstat(descriptor))
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"it is larger than {most_bytes >> 20} MiB")
+    return content
+
+
+def write_atomically(path: Path, content: bytes, mode: int) -> None:
+    """Write a file that readers see whole: the old content or the new; raises OSError.
+
+    The temporary name does not end in ``.prom``, so that node_exporter never reads it.
+    """
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _check(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise NotAFileError(_KINDS.get(stat.S_IFMT(found.st_mode), "no regular file"))

@@ -1,0 +1,117 @@
+"""What was last delivered, remembered on this machine, for each destination and group.
+
+The memory is a help and no authority: damaged or foreign it is ignored with a line, and what cannot
+be written is told. It is a private file for each destination, in the project's private directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from ledgermind_obs.metrics import METRICS, Series
+from ledgermind_obs.sinks.files import read_file, write_atomically
+from ledgermind_obs.sinks.known import OF_LAST_REPORT, Destination, Known, known_of
+from ledgermind_obs.sinks.proof import check_series
+
+SCHEMA = 1
+MAX_BYTES = 64 * 2**20
+MAX_DESTINATIONS = 16
+FOLDER = "delivered"
+
+_BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+class _Content(msgspec.Struct, frozen=True):
+    """What is in the file: by metric, rows of the labels' values and the number at the end."""
+
+    schema: int
+    destination: Destination
+    series: dict[str, list[list[str | float]]]
+
+
+class FileMemory:
+    """The memory of one destination; ``tell`` gets a line where it cannot be used."""
+
+    def __init__(
+        self, directory: Path, destination: Destination, tell: Callable[[str], None]
+    ) -> None:
+        """Take the project's private directory; nothing is read or written yet."""
+        self._destination = Destination(destination.place, dict(sorted(destination.labels.items())))
+        self._tell = tell
+        digest = hashlib.sha256(msgspec.json.encode(self._destination)).hexdigest()
+        self.path = directory / FOLDER / f"{digest[:16]}.json"
+
+    def recall(self) -> Known | None:
+        """Return what was last delivered, or None where that is not known for certain."""
+        try:
+            series = self._read(read_file(self.path, MAX_BYTES))
+            check_series(series, datetime.now(UTC))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            self._tell(f"ignoring the memory {self.path}: {error.strerror}")
+            return None
+        except (ValueError, msgspec.DecodeError) as error:
+            self._tell(f"ignoring the memory {self.path}, which is damaged: {error}")
+            return None
+        return known_of(series)
+
+    def remember(self, series: Sequence[Series]) -> None:
+        """Keep what was delivered, instead of what was delivered before."""
+        kept = (s for s in series if s.source or s.metric in OF_LAST_REPORT)
+        content = msgspec.json.encode(_Content(SCHEMA, self._destination, _rows(kept)))
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if len(content) > MAX_BYTES:
+                self.path.unlink(missing_ok=True)
+                return
+            write_atomically(self.path, b"%08x\n" % zlib.crc32(content) + content, 0o600)
+            self._forget_the_oldest()
+        except OSError as error:
+            self._tell(
+                f"delivered, but it cannot be remembered in {self.path.parent}: {error.strerror}"
+            )
+
+    def _read(self, content: bytes) -> list[Series]:
+        """Return the series in a file; raises ValueError or msgspec.DecodeError."""
+        checksum, _, body = content.partition(b"\n")
+        if checksum != b"%08x" % zlib.crc32(body):
+            raise ValueError("its checksum does not match")
+        found = msgspec.json.decode(body, type=_Content)
+        if found.schema != SCHEMA:
+            raise ValueError(f"it is of version {found.schema}, not {SCHEMA}")
+        if found.destination != self._destination:
+            raise ValueError("it is of another destination")
+        rows = found.series.items()
+        return [_series(name, row) for name, group in rows if name in _BY_NAME for row in group]
+
+    def _forget_the_oldest(self) -> None:
+        found = list(self.path.parent.glob("*.json"))
+        if len(found) <= MAX_DESTINATIONS:
+            return
+        with suppress(FileNotFoundError):
+            by_age = sorted(found, key=lambda path: path.stat().st_mtime_ns)
+            for path in by_age[:-MAX_DESTINATIONS]:
+                path.unlink()
+
+
+def _rows(series: Iterable[Series]) -> dict[str, list[list[str | float]]]:
+    rows: dict[str, list[list[str | float]]] = {}
+    for metric, labels, value in series:
+        rows.setdefault(metric.name, []).append([*labels, value])
+    return rows
+
+
+def _series(name: str, row: Sequence[str | float]) -> Series:
+    metric = _BY_NAME[name]
+    labels = tuple(text for text in row[:-1] if isinstance(text, str))
+    if len(labels) != len(metric.labels) or len(row) != len(labels) + 1 or isinstance(row[-1], str):
+        raise ValueError(f"{name} has other labels")
+    return Series(metric, labels, row[-1])
