@@ -81,7 +81,7 @@ def test_fresh_sources_let_training_run_and_the_old_label_is_a_warning(ml: Ml) -
 
     assert found.returncode == 0, found.stdout + found.stderr
     lines = found.stdout.splitlines()
-    assert lines[0] == f"{OPEN}: 3 sources above {NAME} measured, 1 with a warning"
+    assert lines[0] == f"{OPEN}: 3 sources upstream of {NAME} measured, 1 with a warning"
     assert any(line.startswith("app.transaction_labels  warn  2 d 10 h") for line in lines)
 
 
@@ -89,7 +89,7 @@ def test_sources_without_freshness_block_until_they_are_named(ml: Ml) -> None:
     found = ml.obs("freshness", "check", "--exposure", NAME)
 
     assert found.returncode == 1
-    assert found.stdout.startswith(f"{BLOCKED}: 2 blind spots above {NAME}\n")
+    assert found.stdout.startswith(f"{BLOCKED}: 2 unwatched sources upstream of {NAME}\n")
     assert "app.suggestion_events → " in found.stdout
 
 
@@ -175,4 +175,4 @@ def test_the_second_engine_gives_the_same_verdict_by_the_same_gate(ml: Ml) -> No
     found = ml.gate("--engine", "postgres")
 
     assert found.returncode == 0, found.stdout + found.stderr
-    assert found.stdout.startswith(f"{OPEN}: 3 sources above {NAME} measured, 1 with a warning\n")
+    assert found.stdout.startswith(f"{OPEN}: 3 sources upstream of {NAME} measured, 1 with a warning\n")
