@@ -119,11 +119,9 @@ def all_at(moment: Callable[[], float]) -> Change:
     return lambda samples: [s["value"].__setitem__(0, moment()) for s in samples]
 
 
-def replaced(*others: Samples) -> Change:
-    def change(samples: Samples) -> None:
-        samples[:] = [s for part in others for s in part]
-
-    return change
+def replaced(others: Callable[[], Samples]) -> Change:
+    """Return the change to other samples, which are made when the test runs."""
+    return lambda samples: samples.__setitem__(slice(None), others())
 
 
 AHEAD = 6 * MINUTE
@@ -179,34 +177,42 @@ UNPROVEN: dict[str, tuple[Change, int, str]] = {
     "no success": (without(metrics.LAST_SUCCESS), 4, "no successful push"),
     "part of a run": (without(metrics.RUN_TIMESTAMP), 4, "has no dbt_freshness_run_timestamp"),
     "another part of a run": (without(metrics.RUN_SUCCESS), 4, "has no dbt_freshness_run_success"),
-    "an old run": (replaced(exact(of_run(HOUR)), of_source("raw")), 4, "limit 45 min"),
+    "an old run": (replaced(lambda: [*exact(of_run(HOUR)), *of_source("raw")]), 4, "limit 45 min"),
     "a success that is older than its run": (
-        replaced(of_run(5 * MINUTE, 1, 20 * MINUTE), of_source("raw")),
+        replaced(lambda: [*of_run(5 * MINUTE, 1, 20 * MINUTE), *of_source("raw")]),
         4,
         "contradict each other",
     ),
     "a success after the last run": (
-        replaced(of_run(20 * MINUTE, 0, 5 * MINUTE), of_source("raw")),
+        replaced(lambda: [*of_run(20 * MINUTE, 0, 5 * MINUTE), *of_source("raw")]),
         4,
         "contradict each other",
     ),
     "a check long after the run": (
-        replaced(exact(of_run(20 * MINUTE)), of_source("raw", MINUTE)),
+        replaced(lambda: [*exact(of_run(20 * MINUTE)), *of_source("raw", MINUTE)]),
         4,
         "after the run that checked it",
     ),
     # the source
-    "nothing": (replaced(), 4, "no successful push"),
-    "no source": (replaced(exact(of_run())), 1, "has no series of it"),
-    "another source": (replaced(exact(of_run()), of_source("other")), 1, "has no series of it"),
+    "nothing": (replaced(list), 4, "no successful push"),
+    "no source": (replaced(lambda: [*exact(of_run())]), 1, "has no series of it"),
+    "another source": (
+        replaced(lambda: [*exact(of_run()), *of_source("other")]),
+        1,
+        "has no series of it",
+    ),
     "a source without a time": (without(metrics.LOADED_AT), 1, "does not have its last time"),
     "a source without a check": (without(metrics.CHECKED_AT), 1, "without a check"),
     "an old check": (
-        replaced(exact(of_run()), of_source("raw", HOUR, 2 * HOUR)),
+        replaced(lambda: [*exact(of_run()), *of_source("raw", HOUR, 2 * HOUR)]),
         1,
         "last checked 1 h ago, limit 45 min",
     ),
-    "an old row": (replaced(exact(of_run()), of_source("raw", MINUTE, 6 * DAY)), 1, "error  6 d"),
+    "an old row": (
+        replaced(lambda: [*exact(of_run()), *of_source("raw", MINUTE, 6 * DAY)]),
+        1,
+        "error  6 d",
+    ),
     "a state of another version": (
         lambda s: the(s, metrics.STATUS, **PASS)["metric"].update(status="fine"),
         1,
