@@ -45,8 +45,9 @@ def does(behaviour: str) -> Callable[[Path], object]:
     return text("does", behaviour)
 
 
-def sources(*results: dict[str, Any], **how: Any) -> Callable[[Path], object]:
-    return lambda place: write_artifact(place, *results, **how)
+def sources(*results: Callable[[], dict[str, Any]], **how: Any) -> Callable[[Path], object]:
+    """Return what prepares the result of a run; its entries are made when the test runs."""
+    return lambda place: write_artifact(place, *(result() for result in results), **how)
 
 
 def nothing(_: Path) -> None:
@@ -117,20 +118,28 @@ WAYS: dict[str, tuple[Prepare, tuple[str, ...], int]] = {
         (),
         4,
     ),
-    "files of two runs": (sources(result(RAW), invocation_id="another"), (), 4),
+    "files of two runs": (sources(lambda: result(RAW), invocation_id="another"), (), 4),
     "a result over nothing": (
         over_nothing,
         (),
         2,
     ),
     "a source that is left out": (sources(), (), 1),
-    "a source that is too old": (sources(result(RAW, 6 * DAY, "error")), (), 1),
-    "a source that has grown too old": (sources(result(RAW, 6 * DAY)), (), 1),
-    "a source that is empty": (sources(result(RAW, max_loaded_at="0001-01-01T00:00:00Z")), (), 1),
-    "a source of the future": (sources(result(RAW, -HOUR)), (), 1),
-    "a source that failed": (sources({"unique_id": RAW, "status": "runtime error"}), (), 1),
-    "a status that nobody knows": (sources(result(RAW, status="splendid")), (), 1),
-    "a source that nobody knows": (sources(result(RAW), result("source.shop.app.x")), (), 4),
+    "a source that is too old": (sources(lambda: result(RAW, 6 * DAY, "error")), (), 1),
+    "a source that has grown too old": (sources(lambda: result(RAW, 6 * DAY)), (), 1),
+    "a source that is empty": (
+        sources(lambda: result(RAW, max_loaded_at="0001-01-01T00:00:00Z")),
+        (),
+        1,
+    ),
+    "a source of the future": (sources(lambda: result(RAW, -HOUR)), (), 1),
+    "a source that failed": (sources(lambda: {"unique_id": RAW, "status": "runtime error"}), (), 1),
+    "a status that nobody knows": (sources(lambda: result(RAW, status="splendid")), (), 1),
+    "a source that nobody knows": (
+        sources(lambda: result(RAW), lambda: result("source.shop.app.x")),
+        (),
+        4,
+    ),
     # selections
     "a typo": (does(TYPO + "manifest(); sources()"), ("--select", "source:app", "source:typo"), 1),
     "a model's name": (nothing, ("--select", "source:app.raw", "stg"), 1),
@@ -145,11 +154,15 @@ WAYS: dict[str, tuple[Prepare, tuple[str, ...], int]] = {
     "no artifact": (nothing, ("--artifact", "none.json"), 2),
     "an artifact that is a directory": (nothing, ("--artifact", "target"), 2),
     "half an artifact": (text("prepared_sources.json", "{"), BY_ARTIFACT, 4),
-    "an old artifact": (sources(result(RAW), age=2 * HOUR), BY_ARTIFACT, 4),
-    "an artifact of the future": (sources(result(RAW), age=-HOUR), BY_ARTIFACT, 4),
-    "an artifact of another project": (sources(result("source.x.app.raw")), BY_ARTIFACT, 4),
-    "an artifact of no time": (sources(result(RAW), generated_at="noon"), BY_ARTIFACT, 4),
-    "an artifact of another kind": (sources(result(RAW), dbt_schema_version="x"), BY_ARTIFACT, 4),
+    "an old artifact": (sources(lambda: result(RAW), age=2 * HOUR), BY_ARTIFACT, 4),
+    "an artifact of the future": (sources(lambda: result(RAW), age=-HOUR), BY_ARTIFACT, 4),
+    "an artifact of another project": (sources(lambda: result("source.x.app.raw")), BY_ARTIFACT, 4),
+    "an artifact of no time": (sources(lambda: result(RAW), generated_at="noon"), BY_ARTIFACT, 4),
+    "an artifact of another kind": (
+        sources(lambda: result(RAW), dbt_schema_version="x"),
+        BY_ARTIFACT,
+        4,
+    ),
     "an artifact without a source": (
         lambda place: declare(place, *sound(), source("other")),
         BY_ARTIFACT,
