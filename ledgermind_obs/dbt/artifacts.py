@@ -184,11 +184,18 @@ def last_artifact(given: Path | None, directories: Iterable[Path]) -> tuple[Path
     Raises ConfigurationError where that cannot be read, ArtifactError where it cannot be used.
     """
     paths = [directory / "sources.json" for directory in directories]
-    existing = [path for path in paths if path.is_file()]
+    existing = [path for path in paths if _is_there(path)]
     path = given or max(existing, key=lambda path: path.stat().st_mtime, default=None)
     if path is None:
         return None
     return path, open_artifact(path)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:  # what another user's runs left
+        return False
 
 
 def open_artifact(path: Path) -> Artifact:

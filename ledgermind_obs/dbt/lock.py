@@ -45,8 +45,11 @@ def locked(directory: Path, wait_seconds: float = 0.0) -> Iterator[None]:
 
 
 def _make(directory: Path) -> None:
+    """Make the directory, for its owner alone: dbt's log may hold what is secret."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.stat().st_uid == os.geteuid():  # it may be of an earlier version
+            directory.chmod(0o700)
     except OSError as error:
         raise _unusable(directory, error) from error
 
