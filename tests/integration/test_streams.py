@@ -1,7 +1,9 @@
 """What becomes of a run's streams, exit code and signals, in processes of their own."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +98,52 @@ def test_a_reader_that_leaves_does_not_change_what_was_decided(
     result = shell(f"$OBS {command} | head -c 0")
 
     assert (result.returncode, result.stderr) == (code, "")
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, env: dict[str, str]) -> None:
+    """Something that each of the checks finds fault with."""
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    sources = list(manifest["sources"])
+    exposure = {"unique_id": "exposure.lab.x", "name": "x", "type": "ml", "owner": {"name": "me"}}
+    manifest["exposures"] = {"exposure.lab.x": {**exposure, "depends_on": {"nodes": sources}}}
+    manifest["parent_map"]["exposure.lab.x"] = sources
+    manifest["sources"][sources[0]]["freshness"] = None
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    panel = {"type": "stat", "targets": [{"expr": "dbt_no_such_metric"}]}
+    (tmp_path / "board.json").write_text(json.dumps({"title": "x", "uid": "x", "panels": [panel]}))
+    rule = "  - alert: X\n    expr: dbt_no_such_metric > 1\n"
+    (tmp_path / "rules.yml").write_text(f"groups:\n- name: x\n  rules:\n{rule}")
+
+
+@pytest.mark.usefixtures("faulty")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "lineage check x --manifest manifest.json",
+        "lineage impact lab.table_00001 --fail-on low --manifest manifest.json",
+        "rules check rules.yml --runbooks . --manifest manifest.json",
+        "dashboard check board.json --manifest manifest.json",
+        "freshness check --max-age 1s",
+        "freshness push --fail-on warn --format json --dbt ./stale",
+    ],
+)
+def test_a_finding_fails_a_pipeline_whoever_reads_it(
+    shell: Run, tmp_path: Path, full: Path, command: str
+) -> None:
+    sources = json.loads((tmp_path / "sources.json").read_text())
+    if "stale" in command:
+        for result in sources["results"]:
+            result["status"] = "error"
+        (tmp_path / "sources.json").write_text(json.dumps(sources))
+    shutil.copy(tmp_path / "dbt", tmp_path / "stale")
+
+    codes = [
+        shell(f"$OBS {command} {rest}").returncode
+        for rest in ("", "| head -c 0", ">&-", f"> {full}", f"> {full} 2>&1", ">&- 2>&-")
+    ]
+
+    assert codes == [1] * 6
 
 
 @pytest.mark.parametrize(
@@ -258,36 +306,42 @@ def test_a_second_signal_ends_a_run_at_once(
     assert child.returncode == 143
 
 
+# Sends itself a signal, so long after its handler was set.
+SIGNALLED = """
+import os, signal, sys, threading
+from ledgermind_obs.__main__ import main
+wanted, delay, set_handler = int(sys.argv[1]), float(sys.argv[2]), signal.signal
+def setting(number, handler):
+    before = set_handler(number, handler)
+    if number == wanted:
+        signal.signal = set_handler
+        threading.Timer(delay, os.kill, (os.getpid(), wanted)).start()
+    return before
+signal.signal = setting
+sys.argv = ["obs", "freshness", "report"]
+main()
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.2])
 def test_a_signal_at_any_moment_of_the_start_prints_no_traceback(
-    env: dict[str, str], tmp_path: Path, number: signal.Signals
+    env: dict[str, str], tmp_path: Path, number: signal.Signals, delay: float
 ) -> None:
-    for delay in (0.0, 0.02, 0.05, 0.08, 0.12):
-        script = "import os, threading, time\n"
-        script += "from ledgermind_obs.__main__ import main\n"
-        script += "def send():\n"
-        script += f"    time.sleep({delay})\n    os.kill(os.getpid(), {int(number)})\n"
-        script += "import signal as s; first = s.signal\n"
-        script += "def after(number, handler):\n"
-        script += f"    before = first(number, handler)\n    if number == {int(number)}:\n"
-        script += "        s.signal = first; threading.Thread(target=send, daemon=True).start()\n"
-        script += "    return before\n"
-        script += (
-            "s.signal = after\nimport sys; sys.argv = ['obs', 'freshness', 'report']\nmain()\n"
-        )
+    (tmp_path / "dbt").write_text("#!/bin/sh\nexec sleep 60\n")
 
-        result = subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=tmp_path,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+    result = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, str(int(number)), str(delay)],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
 
-        assert result.returncode == 128 + number, (delay, result.stderr)
-        assert result.stderr in {"", "obs: interrupted\n"}
+    assert result.returncode == 128 + number, result.stderr
+    assert result.stderr in {"", "obs: interrupted\n"}
 
 
 def test_a_fault_in_a_thread_is_one_line_too(tmp_path: Path) -> None:
