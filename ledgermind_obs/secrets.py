@@ -144,6 +144,8 @@ class Outflow:
     def rest(self) -> bytes:
         """Return what is left, redacted: nothing comes after it."""
         text, self._waiting = self._waiting, ""
+        if not text:
+            return b""
         return _known(self.encoding, self._as_bytes).masked(text).encode("latin-1")
 
     def _as_bytes(self, form: str) -> str:
@@ -249,4 +251,8 @@ def _encoded(value: str) -> Iterator[str]:
 
 def _alphabets(encoded: str) -> Iterator[str]:
     safe = encoded.replace("+", "-").replace("/", "_")
-    yield from (encoded, encoded.rstrip("="), safe, safe.rstrip("="), *_percent(encoded))
+    yield from (encoded, encoded.rstrip("="), safe, safe.rstrip("="))
+    quoted = encoded.replace("+", "%2B").replace("=", "%3D")
+    for slash in ("/", "%2F"):
+        found = quoted.replace("/", slash)
+        yield from (found, found.replace("%2B", "%2b").replace("%2F", "%2f").replace("%3D", "%3d"))
