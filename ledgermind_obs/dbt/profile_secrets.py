@@ -1,7 +1,7 @@
 """What is secret in ``profiles.yml``: found also where the file is not valid YAML or Jinja.
 
-dbt and its libraries quote the lines that they cannot read. So the text itself is looked at, and
-every target: nobody knows which of them an error will be about.
+dbt and its libraries quote the lines that they cannot read. So every word of a broken file counts
+as secret; of a sound one, settings of every target: nobody knows which an error will be about.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any
 
 from ledgermind_obs import secrets
 
-_NAMES = r"(?:pass|password|passwd|passphrase|pwd|secret|token|credentials?|(?<![a-z])(?:key|pat))"
-_IS_SECRET = re.compile(rf"{_NAMES}\Z", re.IGNORECASE)
-_SETTING = re.compile(
-    rf"""[\w.-]*?{_NAMES}["']?[ \t]*:[ \t]+("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\r\n]+)""",
-    re.IGNORECASE,
+_SECRET_ENDINGS = (
+    *("pass", "password", "passwd", "passphrase", "pwd", "secret", "token", "credential"),
+    *("credentials", "_key", "-key", "_pat"),
 )
 _PUBLIC = frozenset({"account", "database", "dbname", "host", "role", "schema", "user", "username"})
 
 _JINJA = ("{{", "{%", "{#")
-_ENV_VAR = re.compile(r"""env_var\(\s*['"](\w+)['"]""")
-_WORD = re.compile(r"""[^\s'"{}|(),%#~]+""")
+# Compiled when there is a template, or a broken file, and not at every start.
+_ENV_VAR = r"""env_var\(\s*['"](\w+)['"]"""
+_WORD = r"""[^\s'"{}|(),%#~]+"""
+_IN_QUOTES = r""""([^"]+)"|'([^']+)'"""
 _OF_JINJA = frozenset(
     {"as_bool", "as_native", "as_number", "as_text", "default", "env_var", "float", "int", "target"}
     | {"string", "trim", "upper", "lower", "true", "false", "none", "else", "endif", "replace"}
@@ -31,17 +31,19 @@ _OF_JINJA = frozenset(
 
 def remember(content: bytes, environ: Mapping[str, str]) -> None:
     """Register every secret of a ``profiles.yml``, those in ``environ`` that it names too."""
-    text = content.decode("utf-8", "replace")
-    for setting in _SETTING.finditer(text):
-        _remember_written(setting[1], environ)
     document = _document(content)
-    for line in text.splitlines() if document is None else ():
-        _remember_any_word(line, environ)
+    if document is None:
+        for line in content.decode("utf-8", "replace").splitlines():
+            _remember_any_word(line, environ)
     for name, value in _settings(document):
-        if _IS_SECRET.search(name) or "PRIVATE KEY-----" in value:
+        if _is_secret(name) or "PRIVATE KEY-----" in value:
             _remember(value, environ)
         elif name in _PUBLIC:
             secrets.name_publicly(*_meant(value, environ))
+
+
+def _is_secret(name: str) -> bool:
+    return name.lower().endswith(_SECRET_ENDINGS) or name.lower() in {"key", "pat"}
 
 
 def _document(content: bytes) -> Any:
@@ -82,6 +84,8 @@ def _remember_any_word(line: str, environ: Mapping[str, str]) -> None:
     """Register what a line of a broken file says, as a whole and word by word: any is quoted."""
     value = line.partition(": ")[2] or line
     _remember_written(value, environ)
+    for quoted in re.findall(_IN_QUOTES, value):
+        secrets.register("".join(quoted))
     for word in re.split(r"[\s:!]+", value):
         if len(word) >= secrets.SHORTEST:
             secrets.register(word)
@@ -99,13 +103,13 @@ def _meant(value: str, environ: Mapping[str, str]) -> list[str]:
     """Return what a setting stands for, as far as that can be told without Jinja."""
     if not _is_template(value):
         return [value]
-    return [environ[name] for name in _ENV_VAR.findall(value) if name in environ]
+    return [environ[name] for name in re.findall(_ENV_VAR, value) if name in environ]
 
 
 def _words(template: str) -> Iterator[str]:
     """Yield what in a template may be a secret itself: not its functions and variables' names."""
-    names = {*_OF_JINJA, *_ENV_VAR.findall(template)}
-    for word in _WORD.findall(template):
+    names = {*_OF_JINJA, *re.findall(_ENV_VAR, template)}
+    for word in re.findall(_WORD, template):
         if word not in names and len(word) >= secrets.SHORTEST:
             yield word
 

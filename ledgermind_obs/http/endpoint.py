@@ -17,13 +17,12 @@ RETRIED_STATUSES = frozenset({502, 503, 504})
 
 _MASK = secrets.MASK
 # The URLs in which it is certain what the credentials are; and those without a scheme or a host.
-_CERTAIN = re.compile(
-    r"(https?://)([^/?#@\\\s]*@)?"
-    r"((?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?(?:/[^?#@\\\s]*)?)([?#][^@\\\s]*)?",
-    re.IGNORECASE,
+_SCHEME = r"(?i:https?://)"
+_CERTAIN = (
+    rf"({_SCHEME})([^/?#@\\\s]*@)?"
+    r"((?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:/[^?#@\\\s]*)?)([?#][^@\\\s]*)?"
 )
-_PARTIAL = re.compile(r"()()((?:[\w.-]+:\d{1,5})?(?:/[\w./-]*)?)([?#][^@\\\s]*)?")
-_SCHEME = re.compile(r"https?://", re.IGNORECASE)
+_PARTIAL = r"()()((?:[\w.-]+:\d{1,5})?(?:/[\w./-]*)?)([?#][^@\\\s]*)?"
 
 
 class Tls(msgspec.Struct, frozen=True):
@@ -113,9 +112,9 @@ def register_credentials(url: str) -> None:
 
 def redact(url: str) -> str:
     """Return what of a URL is certainly no credential; the rest, and its query, is ``***``."""
-    if found := _CERTAIN.fullmatch(url) or _PARTIAL.fullmatch(url):
+    if found := re.fullmatch(_CERTAIN, url) or re.fullmatch(_PARTIAL, url):
         scheme, userinfo, place, query = found.groups()
         hidden = f"{_MASK}@" if userinfo else ""
         return f"{scheme}{hidden}{place}" + (f"?{_MASK}" if query else "")
-    scheme = _SCHEME.match(url)
+    scheme = re.match(_SCHEME, url)
     return (scheme[0] if scheme else "") + _MASK
