@@ -54,6 +54,14 @@ test: $(VENV) ## every test, on real services
 	@.venv/bin/mypy
 	@$(PYTHON) -m pytest
 
+.PHONY: faults
+faults: $(VENV) ## every fault at every moment around the real product: some twenty minutes
+	@$(PYTHON) -m tests.faults --record docs/reliability.md
+
+.PHONY: faults-prove
+faults-prove: $(VENV) ## break the product on purpose, and see that the faults' checks notice
+	@$(PYTHON) -m tests.faults.prove
+
 .PHONY: bench
 bench: $(VENV) ## what obs costs, as ratios of one run
 	@$(PYTHON) -m bench.exposition

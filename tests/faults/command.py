@@ -17,10 +17,11 @@ from pathlib import Path
 from tests.faults.catalogue import catalogue, named, reduced, shuffled
 from tests.faults.play import Result, play
 from tests.faults.stage import Template, parsed_template, stage
-from tests.faults.table import as_markdown
+from tests.faults.table import as_markdown, record
 from tests.faults.trial import Trial
 
 PACKAGE_VARIABLE = "FAULTS_PACKAGE"
+WORKERS = 3
 
 
 def main(argv: Sequence[str]) -> int:
@@ -42,16 +43,18 @@ def main(argv: Sequence[str]) -> int:
         _tell(result, len(results), len(chosen), verbose=told.verbose)
     table = as_markdown(chosen, results)
     seconds = time.monotonic() - began
-    return _conclude(results, table, seconds, told.markdown)
+    if told.record and len(results) == len(trials):
+        record(told.record, table, len(results), seconds)
+    return _conclude(results, table, seconds)
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--only", action="append", metavar="FAULT@MOMENT", help="a name or pattern")
     parser.add_argument("--reduced", action="store_true", help="one moment of each fault")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--seed", type=int, default=9, help="decides the order")
-    parser.add_argument("--markdown", type=Path, help="write the table to this file")
+    parser.add_argument("--record", type=Path, help="put the table of a whole run into this page")
     parser.add_argument("--list", action="store_true", help="print the names and run nothing")
     parser.add_argument("--verbose", action="store_true", help="print how each run ended")
     return parser.parse_args(argv)
@@ -110,10 +113,8 @@ def _tell(result: Result, number: int, total: int, *, verbose: bool) -> None:
         sys.stderr.write(f"  python -m tests.faults --only {shlex.quote(result.name)}\n")
 
 
-def _conclude(results: Sequence[Result], table: str, seconds: float, file: Path | None) -> int:
+def _conclude(results: Sequence[Result], table: str, seconds: float) -> int:
     violated = [result for result in results if result.violations]
     sys.stdout.write(f"{table}\n{len(results)} runs in {seconds:.0f} s, ")
     sys.stdout.write(f"{len(violated)} with a violation\n")
-    if file:
-        file.write_text(table)
     return int(bool(violated))

@@ -26,6 +26,7 @@ from tests.faults.trial import (
     Trial,
     codes,
 )
+from tests.faults.world import TABLES
 
 ROOM = "dbt"
 MOMENTS = (
@@ -46,6 +47,8 @@ _DEATHS: dict[str, tuple[str, int | None]] = {
     "dbt exits with 254": ("leave", 254),
     "dbt dies in plain text": ("die_in_plain_text", None),
 }
+_OTHER_DEATHS = tuple(fault for fault in _DEATHS if fault != "dbt is killed")
+_SOME_MOMENTS = ("spoken", "sources-half", "end")
 _HANGS: dict[str, tuple[str, int | None]] = {
     "dbt hangs": ("hang", None),
     "dbt hangs and is deaf": ("hang_deaf", None),
@@ -70,6 +73,8 @@ _OF_ONE_ENTRY = (
     *("time-is-a-date", "time-is-infinite", "time-has-a-leap-second", "time-is-a-number"),
     *("time-is-text", "time-is-null", "time-is-of-year-9999"),
 )
+# What dbt may mean so: the table is empty, or its newest row is ahead.
+_TRUE_IF_ODD = ("time-is-null", "time-is-of-year-9999")
 # What each entry says of itself: the sources are not measured, or all of it is refused.
 _OF_ENTRIES = (
     *("looked-a-year-ago", "looked-yesterday", "looked-tomorrow", "looked-in-ten-minutes"),
@@ -81,9 +86,10 @@ _OF_ARTIFACT = (
     *("elapsed-endless", "elapsed-text", "results-null", "results-object", "results-empty"),
     *("results-absent", "unknown-source", "last-absent"),
 )
+_LEFT_OUT = ("last-absent", "results-empty")
 _OF_MANIFEST = (
     *("manifest-of-another-run", "manifest-of-another-project", "manifest-of-schema-v99"),
-    *("manifest-of-a-nameless-project", "manifest-without-sources", "manifest-with-a-twin"),
+    *("manifest-without-sources", "manifest-with-a-twin"),
 )
 _OF_BYTES = (
     *("empty", "one-byte", "half", "all-but-one-byte", "twice-over", "garbage-behind", "zeros"),
@@ -94,20 +100,25 @@ _OF_BYTES = (
 def trials() -> Iterator[Trial]:
     """Yield every misdeed of dbt at every moment at which it makes a difference."""
     for command in _COMMANDS:
-        yield from _deaths(command)
+        yield from _deaths(command, ("dbt is killed",), MOMENTS)
+    for command in (WHOLE_PUSH, STALE_EXPOSURE):
+        yield from _deaths(command, _OTHER_DEATHS, _SOME_MOMENTS)
     for command in (WHOLE_PUSH, FRESH_EXPOSURE):
         yield from _hangs(command)
         yield from _oddities(command)
         yield from _replaced(command)
     for command in _ARTIFACT_COMMANDS:
         yield from _altered(command)
+    for command in (WHOLE_PUSH, FRESH_EXPOSURE):
+        yield from _spoilt(command)
     yield from _brought_back()
     yield from _controls()
 
 
-def _deaths(command: Command) -> Iterator[Trial]:
-    for fault, (deed, how) in _DEATHS.items():
-        for moment in MOMENTS:
+def _deaths(command: Command, faults: tuple[str, ...], moments: tuple[str, ...]) -> Iterator[Trial]:
+    for fault in faults:
+        deed, how = _DEATHS[fault]
+        for moment in moments:
             wrong = {"at": moment, "do": deed, "how": how}
             ends = _after_result(command) if moment in _WRITTEN else _failed(command)
             yield _trial(fault, moment, command, ends, wrong)
@@ -140,33 +151,36 @@ def _replaced(command: Command) -> Iterator[Trial]:
 
 
 def _altered(command: Command) -> Iterator[Trial]:
-    selected = command is SELECTED_PUSH
     for how in _OF_ONE_ENTRY:
-        ends = codes(DONE) if command.kind is Kind.PUSH else codes(REFUSED)
-        ends = codes(DONE) if command is FRESH_EXPOSURE else ends  # the last is not upstream
-        yield _alteration("sources.json", how, command, ends)
+        yield _alteration("sources.json", how, command, codes(_if_one_is_lost(command)))
     yield _alteration("sources.json", "said-twice", command, codes(DONE, *_failed(command)))
     for how in _OF_ENTRIES:
         ends = _failed(command) | codes(*([DONE] if command.kind is Kind.PUSH else []))
         yield _alteration("sources.json", how, command, ends)
     for how in _OF_ARTIFACT:
-        if not (selected and how in ("last-absent", "results-empty")):
+        if how not in _LEFT_OUT or command is not SELECTED_PUSH:
             yield _alteration("sources.json", how, command, _of_artifact(how, command))
+
+
+def _spoilt(command: Command) -> Iterator[Trial]:
     for how in _OF_BYTES:
         yield _alteration("sources.json", how, command, _failed(command))
         yield _alteration("manifest.json", how, command, _failed(command))
     for how in _OF_MANIFEST:
         yield _alteration("manifest.json", how, command, _failed(command))
+    nameless = "manifest-of-a-nameless-project"
+    yield _alteration("manifest.json", nameless, command, _after_result(command))
+
+
+def _if_one_is_lost(command: Command) -> int:
+    """Return how a command ends if one source has no answer."""
+    return REFUSED if command.kind is Kind.GATE else DONE
 
 
 def _of_artifact(how: str, command: Command) -> frozenset[int]:
     """Return how it may end; a source that is left out is one that is missing."""
-    left_out = how in ("last-absent", "results-empty")
-    if left_out and command.kind is Kind.PUSH:
-        return codes(DONE, NO_RESULT, UNUSABLE)
-    if how == "last-absent" and command is FRESH_EXPOSURE:
-        return codes(DONE)
-    return _failed(command)
+    left_out = how in _LEFT_OUT and command.kind is Kind.PUSH
+    return _failed(command) | codes(*([DONE] if left_out else []))
 
 
 def _brought_back() -> Iterator[Trial]:
@@ -207,8 +221,11 @@ _SLOW = frozenset({deed for deed, _ in _HANGS.values()} - {"signal_self"}) | {
 
 
 def _alteration(name: str, how: str, command: Command, ends: frozenset[int]) -> Trial:
+    last = "orders" if command is SELECTED_PUSH else TABLES[-1]
     return Trial(
-        *(ROOM, f"{name}: {how}", command.name, command, ends), misdeed={"alter": {name: how}}
+        *(ROOM, f"{name}: {how}", command.name, command, ends),
+        misdeed={"alter": {name: how}},
+        measured_otherwise=(last,) if how in _TRUE_IF_ODD else (),
     )
 
 

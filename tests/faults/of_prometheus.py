@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tests.faults import answers
@@ -37,8 +38,11 @@ def trials() -> Iterator[Trial]:
     """Yield every wrong answer, over data that are fresh and over data that are not."""
     for fault, change in {**_OF_DOCUMENT, **_OF_SAMPLES}.items():
         yield from _both(fault, answered(change))
-    for fault, action in {**_OF_ANSWER, **answers.TRANSPORT, **answers.STATUSES}.items():
+    for fault, action in {**_OF_ANSWER, **_OF_TRANSPORT}.items():
         yield from _both(fault, action)
+    for fault, action in _WITHOUT_END.items():
+        ends = codes(REFUSED, UNUSABLE, UNDELIVERED)
+        yield replace(_trial(fault, _STALE, action, ends), seconds=_PATIENCE_SECONDS)
     for fault, cut in _CUTS.items():
         yield from _both(fault, cut)
     yield _trial("no fault", _FRESH, answered(lambda document: document), codes(DONE))
@@ -56,6 +60,7 @@ def _trial(fault: str, command: Command, action: Action, ends: frozenset[int]) -
         *(ROOM, fault, command.name, command, ends),
         met=("GET", action, 1_000_000),
         argv=("--prometheus", "{front}"),
+        seconds=12.0,
     )
 
 
@@ -268,6 +273,26 @@ _OF_ANSWER: Mapping[str, Action] = {
         )
     },
 }
+
+
+_RETRIED = ("408", "429", "500", "502", "503", "504")
+_OF_TRANSPORT: Mapping[str, Action] = {
+    **{
+        fault: action
+        for fault, action in answers.STATUSES.items()
+        if not fault.startswith(_RETRIED)
+    },
+    **{
+        fault: answers.TRANSPORT[fault]
+        for fault in ("reset", "cut in the headers", "no HTTP", "two lengths", "status 999")
+    },
+}
+# They last as long as the gate waits for Prometheus, which is half a minute.
+_WITHOUT_END: Mapping[str, Action] = {
+    fault: answers.TRANSPORT[fault]
+    for fault in ("silence", "dripping headers", "endless body", "100 Continue for ever")
+}
+_PATIENCE_SECONDS = 35.0
 
 
 def _sized(difference: int) -> Action:

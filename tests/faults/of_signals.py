@@ -31,7 +31,7 @@ ROOM = "signals"
 _DBT_MOMENTS = ("begin", "manifest-half", "one-source", "sources-half", "sources", "end")
 # What obs does itself, as Python's audit events tell it: the event, and what its arguments match.
 _OWN_MOMENTS = {
-    "a module is loaded": ("import", r"^ledgermind_obs\.cli\.freshness "),
+    "a module is loaded": ("open", r"cli/(__pycache__/)?freshness\."),
     "the lock is opened": ("open", r"obs\.lock"),
     "the lock is taken": ("fcntl.flock", ""),
     "dbt is started": ("subprocess.Popen", r"freshness"),

@@ -160,6 +160,7 @@ def _end_what_is_left(scene: Scene) -> None:
 def _next_run(scene: Scene, command: Command, evidence: Evidence) -> None:
     """Run once more without a fault; a gate is to open again once the data are fresh."""
     scene.misbehave({})
+    scene.mend()
     scene.set_world(before=command.kind is Kind.GATE, well=True)
     evidence.next_outcome = scene.obs(_plain(command))
     evidence.restored = scene.series()

@@ -273,6 +273,15 @@ class Scene:
         places = (self.project, self.metrics_file.parent)
         return [path for place in places for path in place.rglob("*") if _is_regular(path)]
 
+    def mend(self) -> None:
+        """Take away what is in the place of an artifact and is no file: dbt would stumble too."""
+        for name in ("sources.json", "manifest.json"):
+            for path in self.target.rglob(name):
+                if path.is_dir():
+                    path.rmdir()
+                elif not _is_regular(path):
+                    path.unlink()
+
     def memory(self) -> list[Path]:
         """Return the files in which obs remembers, below dbt's target directory."""
         private = self.target / "obs"
