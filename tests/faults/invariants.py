@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 from tests.faults.scene import Outcome, Scene, Series
-from tests.faults.trial import DOCUMENTED, DONE, SIGNALS, Kind, Trial
+from tests.faults.trial import DOCUMENTED, DONE, REFUSED, SIGNALS, Kind, Trial
 from tests.faults.world import RANK, TABLES, UPSTREAM, state
 
 LOADED_AT = "dbt_source_loaded_at_seconds"
@@ -180,7 +180,8 @@ def _flattered(run: Evidence, table: str, states: Mapping[str, float]) -> Iterat
 
 def failure_is_told(run: Evidence) -> Iterator[str]:
     """A run that failed is told to the gateway, if that could be reached."""
-    if not run.is_push or run.exit == DONE or not run.trial.told:
+    delivered = run.exit in (DONE, REFUSED)  # it says that sources are stale (--fail-on)
+    if not run.is_push or delivered or not run.trial.told:
         return
     if not _is_newer(run) or value(run.after, RUN_SUCCESS) != 0.0:
         yield f"exit code {run.exit}, and run_success is still {value(run.after, RUN_SUCCESS)}"

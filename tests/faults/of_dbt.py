@@ -211,7 +211,7 @@ def _trial(
         seconds=seconds,
         noted=noted,
         leaves=wrong["do"] == "leave_straggler",
-        env={"OBS_TIMEOUT": "2s"} if wrong["do"] in _SLOW else {},
+        env={"OBS_TIMEOUT": "2s"} if wrong["do"] in _SLOW or fault == "dbt stops" else {},
     )
 
 

@@ -44,7 +44,11 @@ def trials() -> Iterator[Trial]:
             found = _trial(fault, moment, command, _lost(command))
             yield replace(found, arrange=while_waiting("orders", _signal_dbt(number)))
     yield replace(
-        _trial("the server is stopped", "a query waits, push", WHOLE_PUSH, _lost(WHOLE_PUSH)),
+        _trial(
+            *("the server is stopped", "a query waits, push", WHOLE_PUSH),
+            _lost(WHOLE_PUSH) | codes(WHOLE_PUSH.code),
+        ),
+        may_lack=True,
         arrange=while_waiting("orders", lambda scene: scene.stage.database.stop()),
     )
     yield replace(

@@ -21,7 +21,6 @@ from tests.faults.trial import (
     WHOLE_PUSH,
     Arrange,
     Command,
-    Kind,
     Trial,
     codes,
 )
@@ -64,8 +63,7 @@ def _beside(
         found,
         argv=argv,
         arrange=_other(moment, other, removed=removed),
-        measured_otherwise=(),
-        elsewhere=bool(argv) and command.kind is Kind.PUSH,
+        elsewhere=bool(argv) or removed,  # the other one has the last word
     )
 
 

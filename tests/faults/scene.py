@@ -275,12 +275,13 @@ class Scene:
 
     def mend(self) -> None:
         """Take away what is in the place of an artifact and is no file: dbt would stumble too."""
-        for name in ("sources.json", "manifest.json"):
-            for path in self.target.rglob(name):
-                if path.is_dir():
-                    path.rmdir()
-                elif not _is_regular(path):
-                    path.unlink()
+        for path in self.target.rglob("*"):
+            if path.name not in ("sources.json", "manifest.json") or _is_regular(path):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            else:
+                path.unlink()
 
     def memory(self) -> list[Path]:
         """Return the files in which obs remembers, below dbt's target directory."""
