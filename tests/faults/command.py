@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import queue
 import shlex
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from tests.faults.table import as_markdown, record
 from tests.faults.trial import Trial
 
 PACKAGE_VARIABLE = "FAULTS_PACKAGE"
+_POLL_SECONDS = 1.0
 WORKERS = 3
 
 
@@ -71,12 +74,27 @@ def played(trials: Sequence[Trial], workers: int) -> Iterator[Result]:
         arguments = (template, names, results, os.environ.get(PACKAGE_VARIABLE, ""))
         processes = [context.Process(target=_work, args=arguments) for _ in range(workers)]
         with _running(processes):
-            for _ in processes:
-                yield from iter(results.get, None)
+            yield from _gathered(results, processes)
+
+
+def _gathered(results: Queue[Result | None], processes: Sequence[SpawnProcess]) -> Iterator[Result]:
+    """Yield results until every worker says that it has done; raises if one dies before."""
+    working = len(processes)
+    while working:
+        try:
+            result = results.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            if any(process.exitcode for process in processes):
+                raise ChildProcessError("a worker of the harness died") from None
+            continue
+        if result is None:
+            working -= 1
+        else:
+            yield result
 
 
 @contextmanager
-def _running(processes: Sequence[multiprocessing.context.SpawnProcess]) -> Iterator[None]:
+def _running(processes: Sequence[SpawnProcess]) -> Iterator[None]:
     for process in processes:
         process.start()
     try:

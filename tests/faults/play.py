@@ -17,6 +17,7 @@ from tests.faults.scene import Outcome, Scene
 from tests.faults.stage import Stage
 from tests.faults.trial import DONE, Command, Kind, Trial
 
+_MOST_BYTES = 1 << 22
 _numbers = count(1)
 
 
@@ -142,8 +143,14 @@ def _texts(scene: Scene, outcome: Outcome) -> dict[str, str]:
     if (argv := scene.directory / "argv").exists():
         told["dbt's command line"] = argv.read_text()
     for path in scene.files():
-        told[str(path.relative_to(scene.directory))] = path.read_text(errors="replace")
+        told[str(path.relative_to(scene.directory))] = _beginning(path)
     return told
+
+
+def _beginning(path: Path) -> str:
+    """Return what a file begins with: one of the faults is a file of 20 GB."""
+    with path.open("rb") as file:
+        return file.read(_MOST_BYTES).decode("utf-8", "replace")
 
 
 def _temporary(scene: Scene) -> list[Path]:
