@@ -25,6 +25,7 @@ OF_SOURCES = (
     *("dbt_source_warn_after_seconds", "dbt_source_error_after_seconds"),
 )
 STATES = 7
+FROM_SIGNALS = 128
 MEGABYTES = 220.0
 LINES = 4
 LINE_LENGTH = 1500
@@ -206,7 +207,7 @@ def gate_is_shut(run: Evidence) -> Iterator[str]:
 def refusal_is_written(run: Evidence) -> Iterator[str]:
     """A gate that is asked for JSON writes a refusal where it does not open."""
     readable = run.trial.streams.stdout == "pipe"
-    signalled = run.exit is None or run.exit > 128
+    signalled = run.exit is None or run.exit > FROM_SIGNALS
     if run.trial.command.kind is not Kind.GATE or not readable or signalled:
         return
     if run.exit != DONE and _verdict(run.outcome.stdout) != "block":
@@ -243,7 +244,8 @@ def few_words(run: Evidence) -> Iterator[str]:
 
 def says_something(run: Evidence) -> Iterator[str]:
     """A run that failed says why, in words."""
-    silent = run.exit in (None, DONE) or (run.exit or 0) > 128 or run.trial.streams.stderr != "pipe"
+    heard = run.trial.streams.stdout == run.trial.streams.stderr == "pipe"
+    silent = run.exit in (None, DONE) or (run.exit or 0) > FROM_SIGNALS or not heard
     words = run.outcome.stderr + run.outcome.stdout
     if not silent and not words.strip():
         yield f"exit code {run.exit}, and not a word"

@@ -48,7 +48,7 @@ _DEATHS: dict[str, tuple[str, int | None]] = {
     "dbt dies in plain text": ("die_in_plain_text", None),
 }
 _OTHER_DEATHS = tuple(fault for fault in _DEATHS if fault != "dbt is killed")
-_SOME_MOMENTS = ("spoken", "sources-half", "end")
+_SOME_MOMENTS = ("begin", "sources-half", "end")
 _HANGS: dict[str, tuple[str, int | None]] = {
     "dbt hangs": ("hang", None),
     "dbt hangs and is deaf": ("hang_deaf", None),
@@ -64,7 +64,7 @@ _ODDITIES: dict[str, tuple[str, float | None]] = {
     "the private directory is removed": ("remove_private", None),
     "dbt clean": ("clean", None),
 }
-_REPLACED = ("become_directory", "become_fifo", "become_dangling", "vanish", "become_huge")
+_REPLACED = ("become_directory", "become_fifo", "become_dangling", "vanish")
 _COMMANDS = (WHOLE_PUSH, PARTIAL_PUSH, FRESH_CHECK, STALE_EXPOSURE)
 _ARTIFACT_COMMANDS = (WHOLE_PUSH, SELECTED_PUSH, FRESH_EXPOSURE, STALE_CHECK)
 
@@ -89,7 +89,7 @@ _OF_ARTIFACT = (
 _LEFT_OUT = ("last-absent", "results-empty")
 _OF_MANIFEST = (
     *("manifest-of-another-run", "manifest-of-another-project", "manifest-of-schema-v99"),
-    *("manifest-without-sources", "manifest-with-a-twin"),
+    "manifest-with-a-twin",
 )
 _OF_BYTES = (
     *("empty", "one-byte", "half", "all-but-one-byte", "twice-over", "garbage-behind", "zeros"),
@@ -107,10 +107,12 @@ def trials() -> Iterator[Trial]:
         yield from _hangs(command)
         yield from _oddities(command)
         yield from _replaced(command)
+        yield from _huge(command)
     for command in _ARTIFACT_COMMANDS:
         yield from _altered(command)
     for command in (WHOLE_PUSH, FRESH_EXPOSURE):
         yield from _spoilt(command)
+    yield _alteration("manifest.json", "manifest-without-sources", WHOLE_PUSH, _failed(WHOLE_PUSH))
     yield from _brought_back()
     yield from _controls()
 
@@ -148,6 +150,12 @@ def _replaced(command: Command) -> Iterator[Trial]:
             wrong = {"at": moment, "do": deed, "how": name}
             fault = f"{name}: {deed.replace('_', ' ')}"
             yield _trial(fault, moment, command, _failed(command), wrong)
+
+
+def _huge(command: Command) -> Iterator[Trial]:
+    """Yield an artifact of 20 GB; of a manifest, which may be large, a gigabyte is read."""
+    wrong = {"at": "end", "do": "become_huge", "how": "sources.json"}
+    yield _trial("sources.json: become huge", "end", command, _failed(command), wrong)
 
 
 def _altered(command: Command) -> Iterator[Trial]:

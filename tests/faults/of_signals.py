@@ -36,7 +36,7 @@ _OWN_MOMENTS = {
     "the lock is taken": ("fcntl.flock", ""),
     "dbt is started": ("subprocess.Popen", r"freshness"),
     "sources.json is read": ("open", r"sources\.json"),
-    "manifest.json is read": ("open", r"manifest\.json r"),
+    "manifest.json is read": ("open", r"manifest\.json"),
 }
 _WAY_OUT = {"the gateway is called": ("socket.connect", r"127\.0\.0\.1")}
 _TEXTFILE_MOMENTS = {
