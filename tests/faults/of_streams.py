@@ -20,6 +20,7 @@ from tests.faults.trial import (
     REPORT,
     STALE_CHECK,
     STALE_EXPOSURE,
+    UNDELIVERED,
     WHOLE_PUSH,
     Command,
     Kind,
@@ -80,7 +81,7 @@ def _codes(command: Command, streams: Streams) -> frozenset[int]:
     if command.kind is Kind.GATE and command.code == DONE and not _readable(streams.stdout):
         return DOCUMENTED - {INTERNAL}
     spoilt = not (_readable(streams.stdout) and _readable(streams.stderr))
-    return codes(command.code, *([READER_LEFT] if spoilt else []))
+    return codes(command.code, *([READER_LEFT, UNDELIVERED] if spoilt else []))
 
 
 def _readable(kind: str) -> bool:
