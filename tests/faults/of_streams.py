@@ -69,7 +69,8 @@ def trials() -> Iterator[Trial]:
             if fault.startswith("the reader") and not _prints(command):
                 continue
             found = Trial(ROOM, fault, command.name, command, _codes(command, streams))
-            yield replace(found, streams=streams)
+            lost = command.code == DONE and not _readable(streams.stdout)
+            yield replace(found, streams=streams, told=not lost)
 
 
 def _prints(command: Command) -> bool:
