@@ -125,7 +125,7 @@ def _tell(result: Result, number: int, total: int, *, verbose: bool) -> None:
         words = f"{outcome.exit} in {outcome.seconds:.2f} s, {outcome.megabytes:.0f} MB"
         sys.stderr.write(f"{number}/{total}  {result.name}: {words}\n")
         sys.stderr.write("".join(f"    | {line}\n" for line in outcome.stderr.splitlines()))
-    for name, how in result.violations:
+    for name, how in dict(reversed(result.violations)).items():  # the first of each
         sys.stderr.write(f"VIOLATED  {name}: {how}\n  {result.name}\n")
     if result.violations:
         sys.stderr.write(f"  python -m tests.faults --only {shlex.quote(result.name)}\n")

@@ -208,7 +208,9 @@ def refusal_is_written(run: Evidence) -> Iterator[str]:
     """A gate that is asked for JSON writes a refusal where it does not open."""
     readable = run.trial.streams.stdout == "pipe"
     signalled = run.exit is None or run.exit > FROM_SIGNALS
-    if run.trial.command.kind is not Kind.GATE or not readable or signalled:
+    if run.trial.command.kind is not Kind.GATE or not run.trial.command.is_json:
+        return
+    if not readable or signalled:
         return
     if run.exit != DONE and _verdict(run.outcome.stdout) != "block":
         yield f"exit code {run.exit}, and stdout has no verdict: {run.outcome.stdout[:100]!r}"

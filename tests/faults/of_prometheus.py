@@ -81,8 +81,12 @@ def _samples(*, lie: bool) -> list[Sample]:
     """Return the series of a push a minute ago, in which everything is fresh, or is not."""
     now = time.time()
     age = HOUR_SECONDS if lie else 720 * HOUR_SECONDS
-    found = [_sample("dbt_freshness_last_success_timestamp_seconds", now - 60.0)]
-    found.append(_sample("dbt_freshness_run_success", 1.0))
+    found = [
+        _sample("dbt_freshness_last_success_timestamp_seconds", now - 60.0),
+        _sample("dbt_freshness_run_timestamp_seconds", now - 60.0),
+        _sample("dbt_freshness_run_duration_seconds", 1.0),
+        _sample("dbt_freshness_run_success", 1.0),
+    ]
     for table in UPSTREAM:
         labels = {"package": "shop", "source": "app", "table": table}
         found.append(_sample("dbt_source_loaded_at_seconds", now - age, **labels))

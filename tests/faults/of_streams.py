@@ -20,6 +20,7 @@ from tests.faults.trial import (
     REPORT,
     STALE_CHECK,
     STALE_EXPOSURE,
+    UNDELIVERED,
     WHOLE_PUSH,
     Command,
     Kind,
@@ -68,7 +69,8 @@ def trials() -> Iterator[Trial]:
             if fault.startswith("the reader") and not _prints(command):
                 continue
             found = Trial(ROOM, fault, command.name, command, _codes(command, streams))
-            yield replace(found, streams=streams)
+            lost = command.code == DONE and not _readable(streams.stdout)
+            yield replace(found, streams=streams, told=not lost)
 
 
 def _prints(command: Command) -> bool:
@@ -80,7 +82,7 @@ def _codes(command: Command, streams: Streams) -> frozenset[int]:
     if command.kind is Kind.GATE and command.code == DONE and not _readable(streams.stdout):
         return DOCUMENTED - {INTERNAL}
     spoilt = not (_readable(streams.stdout) and _readable(streams.stderr))
-    return codes(command.code, *([READER_LEFT] if spoilt else []))
+    return codes(command.code, *([READER_LEFT, UNDELIVERED] if spoilt else []))
 
 
 def _readable(kind: str) -> bool:
