@@ -9,6 +9,7 @@ reading it again.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -19,7 +20,8 @@ import msgspec
 from ledgermind_obs.dbt.executable import installation, search_executable
 from ledgermind_obs.dbt.files import Facts, Stat, is_yaml, path_of, read_facts, stat_of, survey
 from ledgermind_obs.dbt.project import Dbt, Project
-from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.dbt.regular_file import read_regular
+from ledgermind_obs.errors import ArtifactError, ConfigurationError
 
 INPUTS_FILE = "inputs.json"
 MANIFEST_FILE = "manifest.json"
@@ -27,6 +29,7 @@ _MARK_FILE = "parsing"
 _PARSED_FILE = "partial_parse.msgpack"
 _ELSEWHERE = "DBT_PARTIAL_PARSE_FILE_PATH"
 _SCHEMA = 1
+_MOST_BYTES = 1 << 28
 _SECOND = 1_000_000_000
 # The coarsest time that a file system in use keeps (FAT).
 _COARSE_NS = 2 * _SECOND
@@ -96,8 +99,9 @@ class Inputs(msgspec.Struct, frozen=True):
 def read_inputs(directory: Path) -> Inputs | None:
     """Return the record in a private directory, or None if there is none that can be read."""
     try:
-        inputs = msgspec.json.decode((directory / INPUTS_FILE).read_bytes(), type=Inputs)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        content = read_regular(directory / INPUTS_FILE, _MOST_BYTES)
+        inputs = msgspec.json.decode(content, type=Inputs)
+    except (OSError, ArtifactError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return inputs if inputs.schema == _SCHEMA else None
 
@@ -168,6 +172,8 @@ class Reading:
         unfinished = mark.exists()
         self._before = stat_of(str(self._directory / MANIFEST_FILE))
         self._directory.mkdir(parents=True, exist_ok=True)
+        for name in (MANIFEST_FILE, INPUTS_FILE):
+            _remove_unless_regular(self._directory / name)
         files = survey(self._dbt.project)
         newest = max((seen.changed_ns for seen in files.values()), default=0)
         self._started_ns = _mark(mark, self._dbt.project.directory, newest)
@@ -247,6 +253,14 @@ def _still_known(known: Inputs, files: Mapping[str, Stat]) -> Iterator[tuple[str
     for name, entry in known.files.items():
         if entry.facts.sha256 and files.get(name) == entry.stat:
             yield name, entry.facts
+
+
+def _remove_unless_regular(path: Path) -> None:
+    """Take away what no file can be written to, or would be written elsewhere by."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif path.is_symlink() or not path.is_file():
+        path.unlink(missing_ok=True)
 
 
 def _mark(path: Path, beside: Path, newest_ns: int) -> int:

@@ -21,6 +21,8 @@ from ledgermind_obs.freshness import SourceKey, Unwatched
 # v9 is dbt 1.5, v12 is dbt 1.8 to 2.0, v20 is an early dbt v2 that wrote v12's fields.
 SUPPORTED_SCHEMAS = frozenset({9, 10, 11, 12, 20})
 
+MOST_MANIFEST_BYTES = 1 << 30
+
 _SCHEMA = re.compile(r"/dbt/manifest/v(\d+)")
 # Adapters that can ask the warehouse itself when a table was last changed.
 _KNOWS_WHEN_LOADED = frozenset({"bigquery", "databricks", "redshift", "snowflake"})

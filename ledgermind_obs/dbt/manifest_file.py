@@ -19,8 +19,9 @@ import msgspec
 
 from ledgermind_obs.dbt.executable import search_executable
 from ledgermind_obs.dbt.inputs import MANIFEST_FILE, Inputs, changed_files, is_of, keep, read_inputs
-from ledgermind_obs.dbt.manifest import Manifest, Metadata
+from ledgermind_obs.dbt.manifest import MOST_MANIFEST_BYTES, Manifest, Metadata
 from ledgermind_obs.dbt.project import Dbt
+from ledgermind_obs.dbt.regular_file import read_regular
 from ledgermind_obs.errors import ArtifactError, ConfigurationError
 from ledgermind_obs.freshness import FUTURE_TOLERANCE
 
@@ -161,7 +162,7 @@ def _recorded(dbt: Dbt, inputs: Inputs, read: Read[M]) -> tuple[ManifestFile[M] 
     """Return the private manifest if it is whole and the one that the record is about."""
     path = dbt.project.private_target_path / MANIFEST_FILE
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MOST_MANIFEST_BYTES)
         if not is_of(inputs, path, content):
             return None, f"{path} is not as dbt left it"
         found = decoded(path, content, read)

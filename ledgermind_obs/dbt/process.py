@@ -18,6 +18,7 @@ from ledgermind_obs.dbt.artifacts import MOST_BYTES
 from ledgermind_obs.dbt.executable import find_executable
 from ledgermind_obs.dbt.inputs import Reading
 from ledgermind_obs.dbt.log import Event, RunLog, is_connection_failure
+from ledgermind_obs.dbt.manifest import MOST_MANIFEST_BYTES
 from ledgermind_obs.dbt.output import Output
 from ledgermind_obs.dbt.project import Dbt
 from ledgermind_obs.dbt.regular_file import read_regular
@@ -27,8 +28,6 @@ from ledgermind_obs.errors import ArtifactError, ConfigurationError, DbtError
 GRACE_SECONDS = 5.0
 # How soon the end of a dbt is noticed whose pipe somebody else holds open.
 POLL_SECONDS = 0.05
-
-MOST_MANIFEST_BYTES = 1 << 30
 
 # When obs ends without a word, its end of the pipe closes, and the whole group is ended.
 _WATCHDOG = 'read -r _ || kill -s KILL -- "-$1"'
