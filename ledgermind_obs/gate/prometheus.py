@@ -86,11 +86,15 @@ class _Vector(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    """What Prometheus answers; ``infos``, which it may add, say nothing against the data."""
+    """What Prometheus answers; ``infos``, which it may add, say nothing against the data.
+
+    ``isPartial`` is VictoriaMetrics' word: one of its storage nodes did not answer.
+    """
 
     status: str = ""
     error: str = ""
     warnings: list[str] | None = None
+    isPartial: bool = False  # noqa: N815 - VictoriaMetrics' own name
     data: _Vector | None = None
 
 
@@ -146,8 +150,8 @@ def query_pushed(endpoint: Endpoint, labels: Mapping[str, str]) -> list[Sample]:
     if answer.status != "success":
         words = " ".join(answer.error.split()) or "no reason"
         raise DestinationError(f"{endpoint.url} could not run the query: {words}")
-    if answer.warnings:
-        words = " ".join(answer.warnings[0].split())
+    if answer.warnings or answer.isPartial:
+        words = " ".join(answer.warnings[0].split()) if answer.warnings else "isPartial is true"
         raise DestinationError(
             f"{endpoint.url} answered in part only: {words}",
             "see its own sources: a remote store or a replica may be down",

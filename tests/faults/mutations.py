@@ -101,8 +101,8 @@ _OF_THE_GATE = (
     Mutation(
         "Prometheus' partial answer counts",
         "gate/prometheus.py",
-        "if answer.warnings:",
-        "if answer.warnings and not answer.warnings:",
+        "if answer.warnings or answer.isPartial:",
+        "if answer.isPartial:",
         ("Prometheus/a warning@the gate, stale",),
     ),
     Mutation(

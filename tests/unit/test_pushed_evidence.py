@@ -262,6 +262,7 @@ NO_ANSWERS: dict[str, tuple[Callable[[], Answer], str]] = {
     "an error with data": (wrong(status="error", error="query timed out"), "query timed out"),
     "no status": (wrong(status=""), "could not run the query"),
     "a warning": (wrong(warnings=["store-2 is down"]), "in part only: store-2 is down"),
+    "a storage node that is down": (wrong(isPartial=True), "in part only: isPartial is true"),
     "a matrix": (wrong(data={"resultType": "matrix", "result": []}), "with a vector"),
     "no data": (wrong(data=None), "with a vector"),
     "no kind of data": (wrong(data={"result": pushed()}), "with a vector"),
