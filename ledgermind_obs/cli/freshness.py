@@ -28,10 +28,10 @@ from ledgermind_obs.cli.options import (
 from ledgermind_obs.cli.refusal import Answer, GateCommand, remember
 from ledgermind_obs.cli.streams import stdout_was_closed
 from ledgermind_obs.dbt.lock import locked
-from ledgermind_obs.dbt.log import Event
 from ledgermind_obs.dbt.project import Dbt
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.engines.measure import measure
+from ledgermind_obs.engines.progress import OnProgress, ignore
 from ledgermind_obs.engines.settings import Engine, Postgres
 from ledgermind_obs.errors import (
     ConfigurationError,
@@ -347,22 +347,22 @@ def _measure(
     tell_notes: bool,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> FreshnessReport:
-    with _progress(show=sys.stderr.isatty() and not quiet) as on_event:
-        report = measure(engine, select, exclude, on_event, meanwhile)
+    with _progress(show=sys.stderr.isatty() and not quiet) as on_progress:
+        report = measure(engine, select, exclude, on_progress, meanwhile)
     for note in report.notes if tell_notes else ():
         warn(note)
     return report
 
 
 @contextmanager
-def _progress(*, show: bool) -> Iterator[Callable[[Event], None]]:
+def _progress(*, show: bool) -> Iterator[OnProgress]:
     if not show:
-        yield lambda _: None
+        yield ignore
         return
     from ledgermind_obs.cli.show import progress
 
-    with progress("source freshness") as on_event:
-        yield on_event
+    with progress("source freshness") as on_progress:
+        yield on_progress
 
 
 def _preparing(glance: Glance, *, looks: bool) -> Callable[[], None]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from ledgermind_obs.dbt.log import Event
 from ledgermind_obs.durations import format_age
+from ledgermind_obs.engines.progress import OnProgress, Progress
 from ledgermind_obs.freshness import STATES, FreshnessReport, State
 from ledgermind_obs.render.report import age_of, by_severity, explanation, summary
 from ledgermind_obs.secrets import redact
@@ -37,21 +38,18 @@ def show_report(report: FreshnessReport) -> None:
 
 
 @contextmanager
-def progress(total_hint: str) -> Iterator[Callable[[Event], None]]:
-    """Show on stderr what dbt is at while it runs; yield what takes in dbt's events."""
+def progress(total_hint: str) -> Iterator[OnProgress]:
+    """Show on stderr how far a run has come; yield what takes in its progress."""
     columns = (TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(total_hint, total=None)
-        yield lambda event: _advance(bar, task, event)
+        yield lambda come: _advance(bar, task, come)
 
 
-def _advance(bar: Progress, task: TaskID, event: Event) -> None:
-    if event.info.name not in {"LogStartLine", "LogFreshnessResult"}:
-        return
-    finished = int(bar.tasks[task].completed) + (event.info.name == "LogFreshnessResult")
-    name = ".".join(event.unique_id.split(".")[2:])
-    description = f"{finished} of {event.data.total}  {name}"
-    bar.update(task, total=event.data.total, completed=finished, description=description)
+def _advance(bar: Bar, task: TaskID, come: Progress) -> None:
+    finished = int(bar.tasks[task].completed) + come.finished
+    description = f"{finished} of {come.total}  {come.name}"
+    bar.update(task, total=come.total, completed=finished, description=description)
 
 
 class _Grid(Table):

@@ -85,11 +85,6 @@ class Event(msgspec.Struct, frozen=True):
         return self.data.node_info.unique_id if self.data.node_info else ""
 
 
-def measured(unique_id: str, total: int) -> Event:
-    """Return the event by which dbt tells that one of ``total`` sources has been measured."""
-    return Event(EventInfo(name="LogFreshnessResult"), EventData(NodeInfo(unique_id), total))
-
-
 class _Line(msgspec.Struct, frozen=True):
     info: EventInfo
     data: msgspec.Raw = msgspec.Raw(b"{}")

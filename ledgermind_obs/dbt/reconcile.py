@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 import msgspec
 
 from ledgermind_obs.dbt.artifacts import Artifact, Result, check_written, moment
+from ledgermind_obs.dbt.entries import Run, Span, entry_for, failed, one_of_each, report_of
 from ledgermind_obs.dbt.log import RunLog, database_message
 from ledgermind_obs.dbt.manifest import Freshness, Manifest, Source
-from ledgermind_obs.durations import format_age
-from ledgermind_obs.errors import ArtifactError, NothingSelectedError
+from ledgermind_obs.errors import ArtifactError
 from ledgermind_obs.freshness import (
     FUTURE_TOLERANCE,
     FreshnessReport,
     SourceFreshness,
-    SourceKey,
     State,
 )
 
@@ -30,35 +28,14 @@ from ledgermind_obs.freshness import (
 UNKNOWN_ELAPSED = timedelta(hours=1)
 
 
-class Span(NamedTuple):
-    """From when to when a run can have looked at a source."""
-
-    earliest: datetime
-    latest: datetime
-
-    def objection(self, checked_at: datetime) -> str:
-        """Return why a look at that time is not believed, or an empty string."""
-        early, late = self.earliest - checked_at, checked_at - self.latest
-        if late > FUTURE_TOLERANCE:
-            return f"its answer is dated {_told(late)} after the run: {_CLOCKS}"
-        if early > FUTURE_TOLERANCE:
-            return f"its answer is dated {_told(early)} before the run: {_CLOCKS}"
-        return ""
-
-
 _VERDICTS = {str(state): state for state in (State.PASS, State.WARN, State.ERROR)}
 # Times may be written with less precision than dbt compared them with.
 _ROUNDING_SECONDS = 1.0
-_CLOCKS = "check the clocks of the database and of this host, and the database's time zone"
 _WARN_RAISED = (
     "dbt calls it warn, but wrote no time: its flags warn_error and"
     " require_all_warnings_handled_by_warn_error made an error of it;"
     " add LogFreshnessResult to warn in warn_error_options"
 )
-
-
-def _told(time: timedelta) -> str:
-    return format_age(time.total_seconds())
 
 
 def check_same_run(artifact: Artifact, manifest: Manifest, log: RunLog) -> None:
@@ -103,7 +80,6 @@ def build_report(
     target: str,
     started_at: datetime,
     duration_seconds: float,
-    engine: str = "dbt",
 ) -> FreshnessReport:
     """Return the report of a run: every source that should have been measured, each in a state.
 
@@ -113,24 +89,10 @@ def build_report(
     check_same_run(artifact, manifest, log)
     results = {result.unique_id: result for result in artifact.results}
     expected = _expected(results, manifest, log, whole=whole)
-    if not expected:
-        raise _nothing_to_measure(manifest, log)
-    span = Span(started_at, started_at + timedelta(seconds=duration_seconds))
-    entries = [
-        _entry(manifest.sources[uid], results.get(uid), log, span) for uid in sorted(expected)
-    ]
-    return FreshnessReport(
-        started_at=started_at,
-        duration_seconds=duration_seconds,
-        engine=engine,
-        engine_version=artifact.metadata.dbt_version or log.dbt_version,
-        project=manifest.metadata.project_name or "",
-        target=log.target or target,
-        whole=whole,
-        sources=_one_of_each(entries),
-        unmatched=tuple(log.unmatched),
-        unwatched=manifest.unwatched(),
-    )
+    version = artifact.metadata.dbt_version or log.dbt_version
+    run = Run(log.target or target, whole, "dbt", version, started_at, duration_seconds)
+    entries = (_entry(manifest.sources[uid], results.get(uid), log, run.span) for uid in expected)
+    return report_of(run, manifest, entries, log.unmatched)
 
 
 def report_of_artifact(
@@ -164,7 +126,7 @@ def report_of_artifact(
         project=manifest.metadata.project_name or "",
         target=target,
         whole=False,
-        sources=_one_of_each(
+        sources=one_of_each(
             _reported(manifest.sources[uid], results.get(uid), span, absent)
             for uid in sorted(wanted)
         ),
@@ -181,20 +143,6 @@ def _reported(source: Source, result: Result | None, span: Span, absent: str) ->
         warn_after_seconds=limits.warn_after_seconds,
         error_after_seconds=limits.error_after_seconds,
     )
-
-
-def _one_of_each(entries: Iterable[SourceFreshness]) -> tuple[SourceFreshness, ...]:
-    """Return the entries; raises ArtifactError if two of them would be one series."""
-    found: dict[SourceKey, SourceFreshness] = {}
-    for entry in entries:
-        other = found.setdefault(entry.key, entry)
-        if other is not entry:
-            raise ArtifactError(
-                f"{other.unique_id} and {entry.unique_id} have one package, source and table name:"
-                " their series would be one",
-                "rename one of them, and run dbt again",
-            )
-    return tuple(found.values())
 
 
 def narrowed(report: FreshnessReport, manifest: Manifest, wanted: Iterable[str]) -> FreshnessReport:
@@ -230,40 +178,19 @@ def _expected(
     return expected | set(manifest.with_freshness()) if whole else expected
 
 
-def _nothing_to_measure(manifest: Manifest, log: RunLog) -> NothingSelectedError:
-    if log.unmatched:
-        return NothingSelectedError(
-            f"nothing to measure: no source matches {', '.join(log.unmatched)}",
-            "see what there is: dbt ls --resource-type source",
-        )
-    if manifest.with_freshness():
-        return NothingSelectedError(
-            "nothing to measure: the selection holds no source with freshness",
-            "see what has it: dbt ls --resource-type source --output json",
-        )
-    return NothingSelectedError(
-        "nothing to measure: no source of this project has freshness",
-        "give the sources warn_after or error_after and a loaded_at_field",
-    )
-
-
 def _entry(source: Source, result: Result | None, log: RunLog, span: Span) -> SourceFreshness:
     if result is None:
         return _unmeasured(source, log)
     if result.status.lower() == "runtime error":
-        return _failed(source, _failure(result, source.unique_id, log))
+        return failed(source, _failure(result, source.unique_id, log))
     return _measured(source, result, span)
-
-
-def _failed(source: Source, message: str) -> SourceFreshness:
-    return entry_for(source, State.QUERY_ERROR, message=message)
 
 
 def _unmeasured(source: Source, log: RunLog) -> SourceFreshness:
     if source.unique_id in log.warned:
         return entry_for(source, State.WARN, message=_WARN_RAISED)
     if message := log.errors.get(source.unique_id):
-        return _failed(source, message)
+        return failed(source, message)
     if source.unique_id in log.started:
         return entry_for(source, State.MISSING, message="dbt started on it and gave no result")
     return entry_for(
@@ -280,15 +207,15 @@ def _measured(source: Source, result: Result, span: Span) -> SourceFreshness:
     try:
         checked_at = moment(result.snapshotted_at)
     except ValueError as error:
-        return _failed(source, f"dbt does not say when it looked: it wrote {error}")
+        return failed(source, f"dbt does not say when it looked: it wrote {error}")
     if objection := span.objection(checked_at):
-        return _failed(source, objection)
+        return failed(source, objection)
     if _has_no_row(result):
         return entry_for(source, State.EMPTY, criteria=result.criteria, checked_at=checked_at)
     try:
         loaded_at = moment(result.max_loaded_at)
     except ValueError as error:
-        return _failed(source, f"the newest row's time cannot be read: dbt wrote {error}")
+        return failed(source, f"the newest row's time cannot be read: dbt wrote {error}")
     return _aged(source, result, loaded_at, checked_at)
 
 
@@ -308,11 +235,11 @@ def _aged(
 ) -> SourceFreshness:
     state = _VERDICTS.get(result.status.lower())
     if state is None:
-        return _failed(source, f"dbt gave it a status that is not known here: {result.status!r}")
+        return failed(source, f"dbt gave it a status that is not known here: {result.status!r}")
     if loaded_at - checked_at > FUTURE_TOLERANCE:
         state = State.FUTURE
     elif worse := _worse(state, result.criteria or Freshness(), checked_at - loaded_at):
-        return _failed(source, f"dbt calls it {state}; by its own times and limits it is {worse}")
+        return failed(source, f"dbt calls it {state}; by its own times and limits it is {worse}")
     return entry_for(
         source, state, criteria=result.criteria, loaded_at=loaded_at, checked_at=checked_at
     )
@@ -326,31 +253,3 @@ def _worse(state: State, limits: Freshness, age: timedelta) -> State | None:
     if limits.warn_after_seconds is not None and seconds > limits.warn_after_seconds:
         return State.WARN if state is State.PASS else None
     return None
-
-
-def entry_for(
-    source: Source,
-    state: State,
-    *,
-    criteria: Freshness | None = None,
-    loaded_at: datetime | None = None,
-    checked_at: datetime | None = None,
-    message: str = "",
-) -> SourceFreshness:
-    """Return a source's entry; its limits are the manifest's unless ``criteria`` has others."""
-    limits = criteria or source.freshness or Freshness()
-    return SourceFreshness(
-        package=source.package_name,
-        source=source.source_name,
-        table=source.name,
-        unique_id=source.unique_id,
-        database=source.database or "",
-        schema=source.schema or "",
-        identifier=source.identifier or source.name,
-        state=state,
-        loaded_at=loaded_at,
-        checked_at=checked_at,
-        warn_after_seconds=limits.warn_after_seconds,
-        error_after_seconds=limits.error_after_seconds,
-        message=message,
-    )

@@ -11,6 +11,7 @@ from ledgermind_obs.dbt.log import Event
 from ledgermind_obs.dbt.manifest import read_manifest
 from ledgermind_obs.dbt.project import Dbt
 from ledgermind_obs.dbt.reconcile import build_report, check_as_asked
+from ledgermind_obs.engines.progress import OnProgress, Progress
 from ledgermind_obs.freshness import FreshnessReport
 
 
@@ -18,7 +19,7 @@ def measure_by_dbt(
     dbt: Dbt,
     select: Sequence[str],
     exclude: Sequence[str],
-    on_event: Callable[[Event], None],
+    on_progress: OnProgress,
     meanwhile: Callable[[], None],
 ) -> FreshnessReport:
     """Return the freshness of the project's sources by running ``dbt source freshness``.
@@ -28,7 +29,7 @@ def measure_by_dbt(
     from ledgermind_obs.dbt.process import source_freshness
 
     started_at, clock = datetime.now(UTC), time.monotonic()
-    run = source_freshness(dbt, select, exclude, on_event, meanwhile)
+    run = source_freshness(dbt, select, exclude, _told_to(on_progress), meanwhile)
     duration, whole = time.monotonic() - clock, not (select or exclude)
     artifact, manifest = read_artifact(run.sources), read_manifest(run.manifest)
     check_of_run(artifact, started_at, started_at + timedelta(seconds=duration))
@@ -42,3 +43,14 @@ def measure_by_dbt(
         started_at=started_at,
         duration_seconds=duration,
     )
+
+
+def _told_to(on_progress: OnProgress) -> Callable[[Event], None]:
+    """Return what makes progress of dbt's events."""
+
+    def on_event(event: Event) -> None:
+        if event.info.name in {"LogStartLine", "LogFreshnessResult"}:
+            finished = event.info.name == "LogFreshnessResult"
+            on_progress(Progress(event.unique_id, event.data.total, finished))
+
+    return on_event

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ledgermind_obs.dbt.log import Event
 from ledgermind_obs.engines.dbt import measure_by_dbt
+from ledgermind_obs.engines.progress import OnProgress, ignore
 from ledgermind_obs.engines.settings import Engine, Postgres
 from ledgermind_obs.freshness import FreshnessReport
 
@@ -14,17 +14,17 @@ def measure(
     engine: Engine,
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    on_event: Callable[[Event], None] = lambda _: None,
+    on_progress: OnProgress = ignore,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> FreshnessReport:
     """Return the freshness of the project's sources, or of the selected ones, as dbt sees it.
 
-    ``on_event`` is called with dbt's events as they come, from whatever thread, ``meanwhile`` once
-    while the engine works.
+    ``on_progress`` is called as sources are begun and finished, from whatever thread, ``meanwhile``
+    once while the engine works.
     Raises DbtError, ArtifactError or ConfigurationError where there is no report.
     """
     if isinstance(engine, Postgres):
         from ledgermind_obs.engines.postgres.engine import measure_directly
 
-        return measure_directly(engine, select, exclude, on_event, meanwhile)
-    return measure_by_dbt(engine, select, exclude, on_event, meanwhile)
+        return measure_directly(engine, select, exclude, on_progress, meanwhile)
+    return measure_by_dbt(engine, select, exclude, on_progress, meanwhile)

@@ -14,8 +14,8 @@ from urllib.parse import quote
 import msgspec
 
 from ledgermind_obs import metrics
+from ledgermind_obs.dbt.entries import entry_for
 from ledgermind_obs.dbt.manifest import Source
-from ledgermind_obs.dbt.reconcile import entry_for
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.errors import ArtifactError, DestinationError
 from ledgermind_obs.freshness import (

@@ -17,7 +17,7 @@ EFFECTS = {"click", "rich", "subprocess", "os", "socket", "ssl", "http", "urllib
 PURE_ROOMS = ("lineage/", "render/")
 PURE_MODULES = {
     *("durations.py", "errors.py", "findings.py", "freshness.py", "metrics.py", "secrets.py"),
-    *("dbt/artifacts.py", "dbt/log.py", "dbt/manifest.py", "dbt/reconcile.py"),
+    *("dbt/artifacts.py", "dbt/entries.py", "dbt/log.py", "dbt/manifest.py", "dbt/reconcile.py"),
     *("dbt/profile_secrets.py", "dbt/selectors.py", "dbt/yaml_files.py"),
     *(f"engines/postgres/{name}.py" for name in ("lookups", "plans", "refusals")),
     "gate/judge.py",

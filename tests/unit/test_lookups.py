@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledgermind_obs.dbt.entries import Span
 from ledgermind_obs.dbt.manifest import (
     Freshness,
     Hook,
@@ -16,10 +17,12 @@ from ledgermind_obs.dbt.manifest import (
     Threshold,
 )
 from ledgermind_obs.engines.postgres import lookups, refusals
-from ledgermind_obs.engines.postgres.lookups import Answer, lookup, result
+from ledgermind_obs.engines.postgres.lookups import Answer, entry, lookup
 from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.freshness import State
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+SPAN = Span(NOW, NOW)
 LIMITS = Freshness(Threshold(2, "day"), Threshold(5, "day"))
 
 
@@ -94,29 +97,40 @@ def test_batches_hold_everything_once_and_the_odd_ones_alone() -> None:
         (timedelta(days=2, seconds=1), "warn"),
         (timedelta(days=5), "warn"),
         (timedelta(days=5, seconds=1), "error"),
-        (timedelta(days=-1), "pass"),
+        (timedelta(minutes=-5), "pass"),
+        (timedelta(minutes=-5, seconds=-1), "future"),
     ],
 )
 def test_the_status_is_dbts(age: timedelta, status: str) -> None:
-    assert result(source(), Answer(NOW - age, NOW)).status == status
+    assert entry(source(), Answer(NOW - age, NOW), SPAN).state == status
 
 
 @pytest.mark.parametrize(
     ("warn_days", "error_days", "status"),
-    [(1, 10**9, "runtime error"), (10**9, 9, "runtime error"), (10**9, 1, "error")],
+    [(1, 10**9, "query_error"), (10**9, 9, "query_error"), (10**9, 1, "error")],
 )
 def test_a_limit_of_more_days_than_dbt_can_count_fails_where_dbt_looks_at_it(
     warn_days: int, error_days: int, status: str
 ) -> None:
     freshness = Freshness(Threshold(warn_days, "day"), Threshold(error_days, "day"))
-    found = result(source(freshness=freshness), Answer(NOW - timedelta(days=3), NOW))
+    found = entry(source(freshness=freshness), Answer(NOW - timedelta(days=3), NOW), SPAN)
 
-    assert found.status == status
-    assert (found.error or "").startswith("days=1000000000" if status == "runtime error" else "")
+    assert found.state == status
+    assert found.message.startswith("days=1000000000" if status == "query_error" else "")
 
 
-def test_a_table_without_rows_was_loaded_in_year_1() -> None:
-    assert result(source(), Answer(None, NOW)).max_loaded_at == datetime(1, 1, 1, tzinfo=UTC)
+@pytest.mark.parametrize("value", [None, datetime(1, 1, 1), datetime(1, 1, 1, tzinfo=UTC)])
+def test_a_table_without_rows_is_empty_also_in_dbts_word_for_it(value: datetime | None) -> None:
+    found = entry(source(), Answer(value, NOW), SPAN)
+
+    assert (found.state, found.loaded_at, found.checked_at) == (State.EMPTY, None, NOW)
+
+
+def test_an_answer_dated_long_after_the_run_is_not_believed() -> None:
+    found = entry(source(), Answer(NOW, NOW + timedelta(minutes=6)), SPAN)
+
+    assert (found.state, found.checked_at) == (State.QUERY_ERROR, None)
+    assert "after the run: check the clocks" in found.message
 
 
 @given(
@@ -125,16 +139,16 @@ def test_a_table_without_rows_was_loaded_in_year_1() -> None:
 def test_naive_times_are_utc_and_others_keep_their_moment(moment: datetime, hours: int) -> None:
     aware = moment.replace(tzinfo=timezone(timedelta(hours=hours)))
 
-    assert result(source(), Answer(moment, NOW)).max_loaded_at == moment.replace(tzinfo=UTC)
-    assert result(source(), Answer(aware, NOW)).max_loaded_at == aware
+    assert entry(source(), Answer(moment, NOW), SPAN).loaded_at == moment.replace(tzinfo=UTC)
+    assert entry(source(), Answer(aware, NOW), SPAN).loaded_at == aware
 
 
 @pytest.mark.parametrize("value", [NOW.date(), "2026-01-01", 3, NOW.time(), [NOW]])
 def test_what_is_no_timestamp_is_an_error(value: object) -> None:
-    found = result(source(), Answer(value, NOW))
+    found = entry(source(), Answer(value, NOW), SPAN)
 
-    assert (found.status, found.max_loaded_at) == ("runtime error", None)
-    assert "cast loaded_at_field to timestamp" in str(found.error)
+    assert (found.state, found.loaded_at) == (State.QUERY_ERROR, None)
+    assert "cast loaded_at_field to timestamp" in found.message
 
 
 @pytest.mark.parametrize("rows", [[], [(1, 2), (1, 2)], [(1, 2, 3)]])

@@ -8,16 +8,15 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ledgermind_obs.dbt.artifacts import Artifact
-from ledgermind_obs.dbt.log import Event, RunLog, measured
+from ledgermind_obs.dbt.entries import Run, report_of
 from ledgermind_obs.dbt.manifest import LookupManifest, Source, read_lookup_manifest
 from ledgermind_obs.dbt.manifest_file import ManifestFile, check_project, manifest_of
 from ledgermind_obs.dbt.profiles import Profile, check_target, read_profile
-from ledgermind_obs.dbt.reconcile import build_report
 from ledgermind_obs.dbt.selectors import select as selected_sources
 from ledgermind_obs.engines.postgres import lookups, refusals
 from ledgermind_obs.engines.postgres.lookups import Answer
 from ledgermind_obs.engines.postgres.plans import scan
+from ledgermind_obs.engines.progress import OnProgress, Progress, ignore
 from ledgermind_obs.engines.settings import Postgres
 from ledgermind_obs.freshness import FreshnessReport, Scan
 
@@ -26,13 +25,13 @@ def measure_directly(
     engine: Postgres,
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    on_event: Callable[[Event], None] = lambda _: None,
+    on_progress: OnProgress = ignore,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> FreshnessReport:
     """Return the freshness of the project's sources, or of the selected ones, as dbt would.
 
-    ``on_event`` is called when a source has been measured, from another thread; ``meanwhile`` once,
-    while the database works.
+    ``on_progress`` is called when a source has been measured, from another thread; ``meanwhile``
+    once, while the database works.
     Raises ConfigurationError for what only dbt can measure, DbtError without a database.
     """
     started_at, clock = datetime.now(UTC), time.monotonic()
@@ -42,17 +41,17 @@ def measure_directly(
     sources = [manifest.sources[unique_id] for unique_id in chosen]
     profile = _checked_profile(engine, manifest, sources, selected=bool(select))
     deadline = clock + engine.dbt.timeout
-    answers = _ask(engine, profile, sources, deadline, on_event, meanwhile)
-    report = build_report(
-        Artifact(manifest.metadata, [lookups.result(s, answers[s.unique_id]) for s in sources]),
-        manifest,
-        RunLog(unmatched=unmatched),
-        whole=not (select or exclude),
+    answers = _ask(engine, profile, sources, deadline, on_progress, meanwhile)
+    run = Run(
         target=engine.project.target,
+        whole=not (select or exclude),
+        engine="postgres",
+        engine_version=manifest.metadata.dbt_version,
         started_at=started_at,
         duration_seconds=time.monotonic() - clock,
-        engine="postgres",
     )
+    entries = [lookups.entry(source, answers[source.unique_id], run.span) for source in sources]
+    report = report_of(run, manifest, entries, unmatched)
     scans = _scans(profile, sources, answers, deadline) if engine.explain else None
     return msgspec.structs.replace(
         report, declared_at=declared.written_at, scans=scans, notes=declared.notes
@@ -84,7 +83,7 @@ def _ask(
     profile: Profile,
     sources: Sequence[Source],
     deadline: float,
-    on_event: Callable[[Event], None],
+    on_progress: OnProgress,
     meanwhile: Callable[[], None],
 ) -> Mapping[str, Answer]:
     if not sources:
@@ -98,7 +97,7 @@ def _ask(
         query_seconds=engine.query_timeout,
         deadline=deadline,
         batch_size=1 if engine.explain else lookups.BATCH_SIZE,
-        on_answer=lambda unique_id: on_event(measured(unique_id, len(sources))),
+        on_answer=lambda unique_id: on_progress(Progress(unique_id, len(sources), finished=True)),
         meanwhile=meanwhile,
     )
 

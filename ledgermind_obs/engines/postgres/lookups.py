@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from ledgermind_obs.dbt.artifacts import Result
+from ledgermind_obs.dbt.entries import Span, entry_for, failed
+from ledgermind_obs.dbt.log import database_message
 from ledgermind_obs.dbt.manifest import Freshness, Source
-from ledgermind_obs.freshness import State
+from ledgermind_obs.freshness import FUTURE_TOLERANCE, SourceFreshness, State
 
 # One round trip and one plan for so many look-ups; more of them take longer to plan than they save.
 BATCH_SIZE = 25
@@ -90,17 +91,22 @@ def batches(lookups: Sequence[Lookup], size: int = BATCH_SIZE) -> Iterator[list[
     yield from ([lookup] for lookup in lookups if not lookup.column)
 
 
-def result(source: Source, answer: Answer) -> Result:
-    """Return the entry that dbt would write for the answer."""
-    if answer.error or answer.snapshotted_at is None:
-        return Result(source.unique_id, "runtime error", error=answer.error)
+def entry(source: Source, answer: Answer, span: Span) -> SourceFreshness:
+    """Return what the answer says of the source, as dbt would have it."""
+    checked_at = answer.snapshotted_at
+    if answer.error or checked_at is None:
+        return failed(source, database_message(answer.error) or "the database gave no reason")
+    if objection := span.objection(checked_at):
+        return failed(source, objection)
     try:
         loaded_at = _loaded_at(answer.max_loaded_at)
-        age = (answer.snapshotted_at - loaded_at).total_seconds()
-        status = _status(source.freshness or Freshness(), age)
+        age = (checked_at - loaded_at).total_seconds()
+        state = _state(source.freshness or Freshness(), age)
     except (TypeError, OverflowError) as error:
-        return Result(source.unique_id, "runtime error", error=str(error))
-    return Result(source.unique_id, str(status), loaded_at, answer.snapshotted_at)
+        return failed(source, str(error))
+    if loaded_at.date() == _NEVER.date():
+        return entry_for(source, State.EMPTY, checked_at=checked_at)
+    return entry_for(source, state, loaded_at=loaded_at, checked_at=checked_at)
 
 
 def _loaded_at(value: object) -> datetime:
@@ -118,10 +124,13 @@ def _loaded_at(value: object) -> datetime:
     return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def _status(freshness: Freshness, age: float) -> State:
+def _state(freshness: Freshness, age: float) -> State:
+    """Return dbt's verdict on an age in seconds, and what dbt does not notice."""
     if _exceeded(freshness.error_after_seconds, age):
         return State.ERROR
-    return State.WARN if _exceeded(freshness.warn_after_seconds, age) else State.PASS
+    if _exceeded(freshness.warn_after_seconds, age):
+        return State.WARN
+    return State.FUTURE if -age > FUTURE_TOLERANCE.total_seconds() else State.PASS
 
 
 def _exceeded(limit: float | None, age: float) -> bool:
