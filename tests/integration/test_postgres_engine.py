@@ -70,9 +70,9 @@ def test_a_push_loads_nothing_that_it_does_not_use(parsed: Shop) -> None:
     profiles.write_text(profiles.read_text().replace("| int", "| as_number"))
     assert document(parsed)["sources"]
     code = (
-        "import sys; from ledgermind_obs.cli import root; "
-        "root(['freshness', 'push', '--engine', 'postgres'], standalone_mode=False); "
-        "print(sorted(sys.modules.keys() & {*sys.argv}))"
+        "import atexit, sys; from ledgermind_obs.cli import root; "
+        "atexit.register(lambda: print(sorted(sys.modules.keys() & {*sys.argv}))); "
+        "root(['freshness', 'push', '--engine', 'postgres'])"
     )
     unused = ["jinja2", "prometheus_client", "rich"]
     unused += ["ledgermind_obs.dbt.process", "ledgermind_obs.gate.judge"]
