@@ -23,6 +23,9 @@ from ledgermind_obs.errors import ArtifactError
 from ledgermind_obs.lineage.graph import Lineage
 from ledgermind_obs.sinks.history import Build, History, Observation, Outcome
 
+# A model that fails at each run for weeks is no reason to remember each of them.
+_MOST_FAILED = 10
+
 _KEPT = frozenset({"model", "snapshot"})
 _PASSED_THROUGH = frozenset({"view", "ephemeral"})
 
@@ -61,6 +64,10 @@ class AsOf:
         Raises ArtifactError if the lineage has a cycle.
         """
         return _claims(self._evaluate((uid, None)))
+
+    def keeps_content(self, uid: str) -> bool:
+        """Return whether a node holds rows of its own, as tables do and views do not."""
+        return _keeps_content(self._lineage, uid)
 
     def certain(self, uid: str, build: Build) -> dict[str, float | None]:
         """Return what is certain of the sources in a recorded build, None if nothing is.
@@ -177,19 +184,16 @@ class AsOf:
 
 
 def forgotten(lineage: Lineage, history: History, before: float) -> History:
-    """Return the history without what is older than a moment, in Unix seconds.
+    """Return the history without what is of no use, or seen before a moment in Unix seconds.
 
-    The last observation of each source stays, and what wrote each table's content; every build that
-    stays holds what was certain of it. Raises ArtifactError if the lineage has a cycle.
+    The last observation of each source stays, and the builds that a node's content can be of; those
+    of tables hold what was certain of them. Raises ArtifactError if the lineage has a cycle.
     """
     as_of = AsOf(lineage, history)
     return History(
         {uid: _recent_looks(seen, before) for uid, seen in history.observations.items()},
         {
-            uid: [
-                msgspec.structs.replace(build, certain=as_of.certain(uid, build))
-                for build in _recent_builds(builds, before)
-            ]
+            uid: _folded([_settled(as_of, uid, build) for build in _last_builds(builds)])
             for uid, builds in history.builds.items()
         },
     )
@@ -200,14 +204,44 @@ def _recent_looks(observations: Sequence[Observation], before: float) -> list[Ob
     return [look for look in ordered[:-1] if look.until >= before] + ordered[-1:]
 
 
-def _recent_builds(builds: Sequence[Build], before: float) -> list[Build]:
+def _last_builds(builds: Sequence[Build]) -> list[Build]:
+    """Return the last build that wrote a node, and each that may have written it since."""
     ordered = sorted(builds, key=lambda build: build.completed_at)
     written = [build for build in ordered if build.outcome is not Outcome.FAILED]
     for index, build in enumerate(ordered):
-        wrote_content = written and not build.before(written[-1])
-        if build.completed_at >= before or build in written[-1:] or wrote_content:
+        if build in written[-1:] or (written and not build.before(written[-1])):
             return ordered[index:]
-    return []
+    return ordered
+
+
+def _folded(builds: list[Build]) -> list[Build]:
+    """Return the builds, of many that failed the earliest as one: it may have written as each."""
+    failed = [build for build in builds if build.outcome is Outcome.FAILED][:-_MOST_FAILED]
+    if len(failed) < 2:  # noqa: PLR2004 - one needs no folding
+        return builds
+    one = Build(
+        started_at=min(build.started_at for build in failed),
+        completed_at=max(build.completed_at for build in failed),
+        outcome=Outcome.FAILED,
+        run=f"{failed[0].run} and later ones",
+        skew=max(build.skew for build in failed),
+        certain=_least_certain(failed),
+    )
+    return [one, *(build for build in builds if build not in failed)]
+
+
+def _least_certain(builds: Sequence[Build]) -> dict[str, float | None]:
+    least: dict[str, float | None] = {}
+    for build in builds:
+        for source, moment in build.certain.items():
+            known = least.get(source, moment)
+            least[source] = None if moment is None or known is None else min(moment, known)
+    return least
+
+
+def _settled(as_of: AsOf, uid: str, build: Build) -> Build:
+    certain = as_of.certain(uid, build) if as_of.keeps_content(uid) else {}
+    return msgspec.structs.replace(build, certain=certain)
 
 
 class _Looks:

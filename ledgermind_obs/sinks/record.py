@@ -42,9 +42,11 @@ def read_record(directory: Path, project: str, target: str, tell: Callable[[str]
 def write_record(directory: Path, record: Record, tell: Callable[[str], None]) -> None:
     """Remember the record; ``tell`` gets a line if it cannot be written."""
     body = msgspec.json.encode(record)
+    if len(body) > MOST_BYTES - 100:
+        tell(f"what was seen is too much to remember: {len(body) >> 20} MiB")
+        return
     try:
-        if len(body) < MOST_BYTES:
-            write_atomically(directory / NAME, _checksum(body) + b"\n" + body, 0o600)
+        write_atomically(directory / NAME, _checksum(body) + b"\n" + body, 0o600)
     except OSError as error:
         tell(f"cannot remember what was seen in {directory / NAME}: {error.strerror}")
 

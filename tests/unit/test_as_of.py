@@ -147,6 +147,22 @@ def test_what_was_certain_counts_where_the_observations_are_forgotten() -> None:
     assert AsOf(shop(), kept).of(TRAINING) == {RAW: 7}
 
 
+def test_builds_that_were_replaced_are_forgotten_and_many_failed_ones_are_kept_as_one() -> None:
+    failed = [built(100 + n, 100.5 + n, Outcome.FAILED) for n in range(500)]
+    history = History({RAW: [seen(10, 7)]}, {FCT: [built(15, 16), built(25, 26), *failed]})
+
+    kept = forgotten(shop(), history, before=0.0)
+
+    assert [build.started_at for build in kept.builds[FCT]] == [100, 25, *range(590, 600)]
+    assert AsOf(shop(), kept).of(TRAINING) == {RAW: 7}
+
+
+def test_views_need_no_memory_of_what_they_hold() -> None:
+    kept = forgotten(shop(), History({RAW: [seen(10, 7)]}, {STG: [built(15, 16)]}), before=0.0)
+
+    assert [build.certain for build in kept.builds[STG]] == [{}]
+
+
 def test_a_later_look_that_is_older_lowers_what_was_certain_too() -> None:
     kept = forgotten(shop(), History({RAW: [seen(10, 7)]}, {FCT: [built(15, 16)]}), before=1000.0)
     kept = History({RAW: [seen(2000, 4)]}, kept.builds)
@@ -176,9 +192,7 @@ def test_what_was_once_certain_is_not_exceeded_when_what_lowered_it_is_forgotten
 
     kept = forgotten(graph, history, before=20.0)
 
-    assert kept.builds[STG] == [
-        Build(started_at=40, completed_at=41, outcome=Outcome.WRITTEN, certain={RAW: 18})
-    ]
+    assert kept.builds[STG] == [Build(started_at=40, completed_at=41, outcome=Outcome.WRITTEN)]
     assert AsOf(graph, History({RAW: looks}, kept.builds)).of(TRAINING) == {RAW: None}
 
 
