@@ -62,6 +62,10 @@ faults: $(VENV) ## every fault at every moment around the real product: some twe
 faults-prove: $(VENV) ## break the product on purpose, and see that the faults' checks notice
 	@$(PYTHON) -m tests.faults.prove
 
+.PHONY: truth
+truth: $(VENV) ## 20,000 random histories: what is claimed of the data's age, and what is true
+	@$(PYTHON) -m tests.truth
+
 .PHONY: bench
 bench: $(VENV) ## what obs costs, as ratios of one run
 	@$(PYTHON) -m bench.exposition

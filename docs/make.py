@@ -17,7 +17,8 @@ METRICS_HEAD = """# Metrics
 
 Every metric is a gauge. Times are Unix seconds, durations are seconds. A push adds its grouping
 key to every series: `job="dbt-freshness"`, `project`, `target`, and what `--grouping-key` adds. A
-textfile has `project` and `target` on every series instead.
+textfile has `project` and `target` on every series instead. What `obs builds push` sends has
+`job="dbt-builds"`, and a textfile of its own.
 
 | metric | labels | value |
 |---|---|---|

@@ -78,8 +78,25 @@ BUILD_INFO = Metric(
     "1; says which obs, which dbt and which engine made the last report.",
     ("version", "dbt_version", "engine"),
 )
+BUILT_AT = Metric(
+    "dbt_model_built_at_seconds",
+    "Unix time at which the last build of a model or snapshot began that wrote it whole.",
+    ("package", "model"),
+)
+BUILD_STATUS = Metric(
+    "dbt_model_build_status",
+    "1 for how the last build of a model or snapshot ended, 0 for the other ways; partial is a "
+    "build with --empty, --sample or --defer, or of some batches.",
+    ("package", "model", "status"),
+)
+EXPOSURE_AS_OF = Metric(
+    "dbt_exposure_as_of_seconds",
+    "Unix time of the newest data of a source that what the exposure reads can hold; absent if "
+    "that is not known.",
+    ("exposure", *SOURCE_LABELS),
+)
 
-METRICS = (
+FRESHNESS_METRICS = (
     LOADED_AT,
     CHECKED_AT,
     STATUS,
@@ -92,6 +109,8 @@ METRICS = (
     RUN_DURATION,
     BUILD_INFO,
 )
+BUILD_METRICS = (BUILT_AT, BUILD_STATUS, EXPOSURE_AS_OF)
+METRICS = (*FRESHNESS_METRICS, *BUILD_METRICS)
 
 LAST_KNOWN = (LOADED_AT, CHECKED_AT)
 

@@ -33,6 +33,7 @@ _COMMANDS = {
         "ledgermind_obs.cli.freshness",
         "Measure how fresh the sources are; push it, gate on it.",
     ),
+    "builds": ("ledgermind_obs.cli.builds", "Say what dbt last built, and of when its data is."),
     "lineage": ("ledgermind_obs.cli.lineage", "Say which data an exposure depends on."),
     "dashboard": ("ledgermind_obs.cli.dashboard", "Check Grafana dashboards and import them."),
     "rules": ("ledgermind_obs.cli.rules", "Check the alert rules."),

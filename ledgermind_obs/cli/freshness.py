@@ -28,7 +28,7 @@ from ledgermind_obs.cli.options import (
 from ledgermind_obs.cli.refusal import Answer, GateCommand, remember
 from ledgermind_obs.cli.streams import stdout_was_closed
 from ledgermind_obs.dbt.lock import locked
-from ledgermind_obs.dbt.project import Dbt
+from ledgermind_obs.dbt.project import Dbt, Project
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.engines.measure import measure
 from ledgermind_obs.engines.progress import OnProgress, ignore
@@ -137,8 +137,10 @@ def push(
         # Only dbt takes long enough for a look that costs nothing.
         glance, looks = Glance(sink), isinstance(engine, Dbt) and not dry_run
         with _interruption_is_told(sink, dry_run=dry_run):
+            began = time.time()
             preparing, quiet = _preparing(glance, looks=looks), output == "json"
             report = _measured(dbt, engine, above, select, exclude, quiet, preparing)
+        _remember(dbt.project, report, began)
         delivery = None if dry_run else deliver(report, sink, _memory(dbt, sink), glance.held)
     if delivery is None:
         click.echo(exposition(metrics.report_series(report)), nl=False)
@@ -146,6 +148,18 @@ def push(
         _show_delivery(report, delivery, sink, output)
     if fail_on:
         sys.exit(1 if report.in_state(_FAIL_ON[fail_on]) else 0)
+
+
+def _remember(project: Project, report: FreshnessReport, began: float) -> None:
+    """Keep what was seen of each source: it tells later what a build could read."""
+    from ledgermind_obs.sinks.history import looks_of, with_looks
+    from ledgermind_obs.sinks.record import read_record, write_record
+
+    directory = project.private_target_path
+    record = read_record(directory, project.name, project.target, warn)
+    seen = with_looks(record, looks_of(report, began, time.time()))
+    if seen != record:
+        write_record(directory, seen, warn)
 
 
 _policy_options = in_group(

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ledgermind_obs import metrics
 from ledgermind_obs.cli.credentials import check_username, check_vars, secret
 from ledgermind_obs.cli.help import (
     DESTINATION,
@@ -29,6 +30,7 @@ from ledgermind_obs.dbt.project import Dbt, Project, open_project
 from ledgermind_obs.durations import parse_age
 from ledgermind_obs.engines.settings import Postgres
 from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.metrics import Metric
 
 _MULTIPLE = frozenset({"--select", "-s", "--exclude"})
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -194,6 +196,34 @@ def dbt_options(command: Command) -> Command:
     return _dbt_options(wrapper)
 
 
+def project_only_options(command: Command) -> Command:
+    """Give a command the project's options, made into ``dbt``."""
+
+    @functools.wraps(command)
+    def wrapper(
+        project_dir: Path | None,
+        profiles_dir: Path | None,
+        profile: str | None,
+        target: str | None,
+        target_path: Path | None,
+        executable: str | None,
+        project_vars: str | None,
+        timeout: float,
+        **others: Any,
+    ) -> Any:
+        project = open_project(
+            project_dir,
+            profiles_dir=profiles_dir,
+            profile=profile,
+            target=target,
+            target_path=target_path,
+        )
+        check_vars(project_vars)
+        return command(dbt=Dbt(project, executable, None, project_vars, timeout), **others)
+
+    return project_options(wrapper)
+
+
 def lock_timeout_option(default: str) -> Decorator:
     """Return ``--lock-timeout`` with the command's own default."""
     lock_timeout = option(
@@ -205,22 +235,7 @@ def lock_timeout_option(default: str) -> Decorator:
     return in_group(PROJECT, lock_timeout)
 
 
-_sink_options = in_group(
-    DESTINATION,
-    option(
-        "--pushgateway",
-        env="PUSHGATEWAY_URL",
-        default="http://localhost:9091",
-        metavar="URL",
-        help="Address of the Pushgateway.",
-    ),
-    option("--job", default="dbt-freshness", help="The grouping key's job."),
-    option(
-        "--grouping-key",
-        type=Label(),
-        multiple=True,
-        help="Another label of the grouping key, in addition to job, project and target.",
-    ),
+_ACCESS = (
     option("--pushgateway-username", help="User name for basic authentication."),
     option(
         "--pushgateway-password-file",
@@ -235,23 +250,54 @@ _sink_options = in_group(
     option("--pushgateway-ca-file", type=_FILE, help="A private CA, in PEM format."),
     option("--pushgateway-cert-file", type=_FILE, help="A client certificate, in PEM format."),
     option("--pushgateway-key-file", type=_FILE, help="The key of the client certificate."),
-    option(
-        "--push-timeout",
-        type=Duration(),
-        default="30s",
-        help="Time limit of a push, retries included.",
-    ),
-    option(
-        "--textfile",
-        type=_FILE,
-        help="Write a file for node_exporter's textfile collector instead of pushing.",
-    ),
 )
+
+
+def _destination(job: str, prefix: str) -> Decorator:
+    """Return the options of a destination; job and textfile have variables of their own."""
+    return in_group(
+        DESTINATION,
+        option(
+            "--pushgateway",
+            env="PUSHGATEWAY_URL",
+            default="http://localhost:9091",
+            metavar="URL",
+            help="Address of the Pushgateway.",
+        ),
+        option("--job", env=f"{prefix}_JOB", default=job, help="The grouping key's job."),
+        option(
+            "--grouping-key",
+            type=Label(),
+            multiple=True,
+            help="Another label of the grouping key, in addition to job, project and target.",
+        ),
+        *_ACCESS,
+        option(
+            "--push-timeout",
+            type=Duration(),
+            default="30s",
+            help="Time limit of a push, retries included.",
+        ),
+        option(
+            "--textfile",
+            env=f"{prefix}_TEXTFILE",
+            type=_FILE,
+            help="Write a file for node_exporter's textfile collector instead of pushing.",
+        ),
+    )
 
 
 def sink_options(command: Command) -> Command:
     """Give a command the options of its destination, made into ``sink``."""
+    return _destination("dbt-freshness", "OBS")(_sink_wrapper(command, metrics.FRESHNESS_METRICS))
 
+
+def builds_sink_options(command: Command) -> Command:
+    """Give a command the options of the destination of builds, made into ``sink``."""
+    return _destination("dbt-builds", "OBS_BUILDS")(_sink_wrapper(command, metrics.BUILD_METRICS))
+
+
+def _sink_wrapper(command: Command, held: tuple[Metric, ...]) -> Command:
     @functools.wraps(command)
     def wrapper(
         dbt: Dbt,
@@ -275,7 +321,7 @@ def sink_options(command: Command) -> Command:
         if textfile:
             from ledgermind_obs.sinks.textfile import Textfile
 
-            return command(dbt=dbt, sink=Textfile(textfile, labels), **others)
+            return command(dbt=dbt, sink=Textfile(textfile, labels, held), **others)
         endpoint = Endpoint.parse(
             pushgateway,
             authorization=_authorization(
@@ -286,7 +332,7 @@ def sink_options(command: Command) -> Command:
         )
         return command(dbt=dbt, sink=Pushgateway(endpoint, {"job": job, **labels}), **others)
 
-    return _sink_options(wrapper)
+    return wrapper
 
 
 def _labels(project: Project, others: tuple[tuple[str, str], ...]) -> Mapping[str, str]:

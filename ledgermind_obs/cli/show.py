@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,6 +35,14 @@ def show_report(report: FreshnessReport) -> None:
     if report.declared_at:
         age = format_age((report.started_at - report.declared_at).total_seconds())
         click.echo(f"asked without dbt, by the manifest it wrote {age} ago")
+
+
+def show_rows(rows: Iterable[Sequence[str]]) -> None:
+    """Print rows in columns."""
+    table = _grid()
+    for row in rows:
+        table.add_row(*row)
+    _print(table)
 
 
 @contextmanager

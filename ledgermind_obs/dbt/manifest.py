@@ -201,6 +201,7 @@ class Node(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
     resource_type: str = ""
     package_name: str | None = None
+    relation_name: str | None = None
     original_file_path: str | None = None
     config: Config | None = None
     depends_on: DependsOn | None = None

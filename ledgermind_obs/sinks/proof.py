@@ -14,7 +14,7 @@ from ledgermind_obs.metrics import Metric, Series
 _EARLIEST = 1e9
 # What a timestamp of a database can be: the years 1 to 9999.
 _YEARS = (-62_135_596_800.0, 253_402_300_800.0)
-_OF_OBS = (metrics.CHECKED_AT, metrics.RUN_TIMESTAMP, metrics.LAST_SUCCESS)
+_OF_OBS = (metrics.CHECKED_AT, metrics.RUN_TIMESTAMP, metrics.LAST_SUCCESS, metrics.BUILT_AT)
 _NAMES = {str(state): state for state in State}
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from ledgermind_obs import metrics
 from ledgermind_obs.errors import DestinationError
-from ledgermind_obs.metrics import Metric, Series
+from ledgermind_obs.metrics import FRESHNESS_METRICS, Metric, Series
 from ledgermind_obs.sinks.exposition import constant_labels, exposition, parse_exposition
 from ledgermind_obs.sinks.files import read_file, write_atomically
 from ledgermind_obs.sinks.known import Destination
@@ -19,17 +18,17 @@ from ledgermind_obs.sinks.proof import check_series
 
 MAX_BYTES = 256 * 2**20
 
-_NAMES = tuple(metric.name.encode() for metric in metrics.METRICS)
-
 
 class Textfile(msgspec.Struct, frozen=True):
-    """One file of one project and target; the sink of ``obs freshness push --textfile``.
+    """One file of one project and target; the sink of a push with ``--textfile``.
 
-    There is no grouping key in a file, so ``labels`` are written on every series.
+    There is no grouping key in a file, so ``labels`` are written on every series. It holds
+    series of the ``metrics`` and no others.
     """
 
     path: Path
     labels: Mapping[str, str]
+    metrics: tuple[Metric, ...] = FRESHNESS_METRICS
 
     def __str__(self) -> str:
         """Return the path."""
@@ -72,7 +71,7 @@ class Textfile(msgspec.Struct, frozen=True):
         """Replace only the metrics that ``series`` names; raises DestinationError."""
         new = list(series)
         named = {item.metric for item in new}
-        kept = self.known([metric for metric in metrics.METRICS if metric not in named])
+        kept = self.known([metric for metric in self.metrics if metric not in named])
         self._write(exposition([*kept, *new], self.labels))
 
     @property
@@ -99,15 +98,16 @@ class Textfile(msgspec.Struct, frozen=True):
         if not self._is_ours(content):
             raise DestinationError(
                 f"{self.path} holds other series than those of {self._group()}",
-                "give each project and target a file of its own",
+                "give each project and target a file of its own, and its builds another",
             )
         return content
 
     def _is_ours(self, content: bytes) -> bool:
         """Return whether each series is of our metrics, and has our labels as we write them."""
+        names = tuple(metric.name.encode() for metric in self.metrics)
         end = constant_labels(self.labels).encode() + b"} "
         lines = (line for line in content.split(b"\n")[:-1] if not line.startswith(b"#"))
-        return all(line.startswith(_NAMES) and end in line for line in lines)
+        return all(line.startswith(names) and end in line for line in lines)
 
     def _group(self) -> str:
         return ", ".join(f"{name} {value}" for name, value in self.labels.items())

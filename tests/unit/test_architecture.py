@@ -20,8 +20,9 @@ PURE_MODULES = {
     *("dbt/artifacts.py", "dbt/entries.py", "dbt/log.py", "dbt/manifest.py", "dbt/reconcile.py"),
     *("dbt/profile_secrets.py", "dbt/selectors.py", "dbt/yaml_files.py"),
     *(f"engines/postgres/{name}.py" for name in ("lookups", "plans", "refusals")),
-    "gate/judge.py",
-    *(f"sinks/{name}.py" for name in ("deliver", "exposition", "known", "proof")),
+    *(f"gate/{name}.py" for name in ("as_of", "builds", "judge")),
+    "dbt/run_results.py",
+    *(f"sinks/{name}.py" for name in ("deliver", "exposition", "history", "known", "proof")),
     *(
         f"monitoring/{name}.py"
         for name in ("coverage", "dashboard", "expressions", "promql", "rules", "runbooks")

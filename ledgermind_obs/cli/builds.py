@@ -1,0 +1,223 @@
+"""``obs builds``: what dbt last built."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ledgermind_obs.cli import warn
+from ledgermind_obs.cli.help import OUTPUT, PROJECT, Command, HelpfulCommand, in_group
+from ledgermind_obs.cli.manifest_options import manifest_options
+from ledgermind_obs.cli.options import (
+    builds_sink_options,
+    lock_timeout_option,
+    option,
+    project_only_options,
+)
+from ledgermind_obs.dbt.lock import locked
+from ledgermind_obs.dbt.manifest import read_lineage_manifest
+from ledgermind_obs.dbt.manifest_file import ManifestChoice, check_project, manifest_of
+from ledgermind_obs.dbt.project import Dbt
+from ledgermind_obs.dbt.regular_file import read_regular
+from ledgermind_obs.dbt.run_results import RunResults, builds_of, read_run_results, written_at
+from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.freshness import FUTURE_TOLERANCE
+from ledgermind_obs.gate.as_of import AsOf, forgotten
+from ledgermind_obs.gate.builds import (
+    build_series,
+    built_at,
+    check_of_project,
+    kept_series,
+    recorded,
+    reported_nodes,
+)
+from ledgermind_obs.lineage.graph import Lineage
+from ledgermind_obs.metrics import BUILD_METRICS
+from ledgermind_obs.render.builds import BuiltNode, DataAge, as_document, as_lines, built_nodes
+from ledgermind_obs.sinks.deliver import Sink
+from ledgermind_obs.sinks.exposition import exposition
+from ledgermind_obs.sinks.history import Record
+from ledgermind_obs.sinks.record import read_record, write_record
+
+FORMATS = click.Choice(["table", "json"])
+MOST_BYTES = 256 << 20
+REMEMBERED_SECONDS = 14 * 86400.0
+# dbt writes the file as it makes its date; one that was copied here has a later time of change.
+_AS_WRITTEN_SECONDS = 2.0
+
+PUSH_EXAMPLES = """
+# after each dbt build, before the gate
+dbt build --target prod && obs builds push --target prod
+# see the metrics, send nothing
+obs builds push --dry-run
+# several runs of one job
+obs builds push --run-results target/stage.json --run-results target/marts.json
+"""
+
+
+@click.group()
+def builds() -> None:
+    """Say what dbt last built, and how old the data in it is."""
+
+
+_output_options = in_group(
+    OUTPUT,
+    option("--dry-run", is_flag=True, help="Print the metrics and send nothing."),
+    option(
+        "--format",
+        "output",
+        type=FORMATS,
+        help="Output format.  [default: table on a terminal, else nothing]",
+    ),
+)
+
+
+def _run_results_option(command: Command) -> Command:
+    @in_group(
+        PROJECT,
+        option(
+            "--run-results",
+            type=click.Path(path_type=Path, dir_okay=False),
+            multiple=True,
+            help="What dbt wrote; may be repeated.  [default: the project's run_results.json]",
+        ),
+    )
+    @functools.wraps(command)
+    def wrapper(run_results: tuple[Path, ...], **others: Any) -> Any:
+        return command(paths=run_results, **others)
+
+    return wrapper
+
+
+@builds.command(cls=HelpfulCommand, examples=PUSH_EXAMPLES)
+@project_only_options
+@_run_results_option
+@manifest_options
+@builds_sink_options
+@_output_options
+@lock_timeout_option("1m")
+def push(
+    dbt: Dbt,
+    paths: tuple[Path, ...],
+    choice: ManifestChoice,
+    sink: Sink,
+    dry_run: bool,
+    output: str | None,
+    lock_timeout: float,
+) -> None:
+    """Push when each model upstream of an exposure was built, and how that went.
+
+    Run it after every dbt build: dbt's next command replaces run_results.json. Models that the run
+    did not touch keep what was known of them. How old the data is that an exposure reads is pushed
+    too, if obs freshness push saw its sources before the build.
+    """
+    project = dbt.project
+    with locked(project.private_target_path, lock_timeout):
+        lineage = _lineage(dbt, choice)
+        record = read_record(project.private_target_path, project.name, project.target, warn)
+        for found, skew in _runs(
+            paths or (project.target_path / "run_results.json",), dbt, lineage
+        ):
+            record = recorded(record, found, skew)
+        record = _kept(lineage, record)
+        series = list(build_series(lineage, record))
+        if dry_run:
+            click.echo(exposition(series), nl=False)
+            return
+        series += kept_series(lineage, record, sink.known(BUILD_METRICS))
+        if not series:
+            raise ConfigurationError(
+                "nothing to push: no model upstream of an exposure was ever built on record",
+                "run dbt build, then obs builds push, before any other dbt command",
+            )
+        sink.put(series)
+        write_record(project.private_target_path, record, warn)
+    _show(lineage, record, str(sink), output)
+
+
+def _lineage(dbt: Dbt, choice: ManifestChoice) -> Lineage:
+    opened = manifest_of(dbt, choice, read_lineage_manifest)
+    check_project(opened.manifest.metadata, dbt)
+    for note in opened.notes:
+        warn(note)
+    return Lineage(opened.manifest)
+
+
+def _runs(paths: tuple[Path, ...], dbt: Dbt, lineage: Lineage) -> list[tuple[RunResults, float]]:
+    """Return the run results, the earliest first, each with what its clock may be off."""
+    runs = []
+    for path in paths:
+        found, skew = _open(path)
+        check_of_project(found, lineage, dbt.project.target, str(path))
+        if not any(builds_of(found)):
+            command = found.args.which or "another command"
+            warn(f"{path} is of dbt {command}, which built nothing: push right after dbt build")
+        runs.append((found, skew))
+    return sorted(runs, key=lambda run: written_at(run[0]))
+
+
+def _open(path: Path) -> tuple[RunResults, float]:
+    try:
+        content = read_regular(path, MOST_BYTES)
+        changed_at = path.stat().st_ctime
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read {path}: {error.strerror}",
+            "run dbt build first, or name its run_results.json with --run-results",
+        ) from error
+    found = read_run_results(content, datetime.now(UTC), str(path))
+    late = changed_at - written_at(found).timestamp()
+    is_as_written = abs(late) <= _AS_WRITTEN_SECONDS
+    return found, 0.0 if is_as_written else FUTURE_TOLERANCE.total_seconds()
+
+
+def _kept(lineage: Lineage, record: Record) -> Record:
+    """Return the record without what is of no use any more."""
+    reported = set(reported_nodes(lineage))
+    ours = {uid: runs for uid, runs in record.builds.items() if uid in reported}
+    last = {uid: run for uid, run in record.last.items() if uid in reported}
+    observations = {uid: seen for uid, seen in record.observations.items() if uid in lineage.nodes}
+    record = Record(record.project, record.target, observations, ours, last)
+    kept = forgotten(lineage, record.history, time.time() - REMEMBERED_SECONDS)
+    return Record(
+        record.project,
+        record.target,
+        {uid: list(seen) for uid, seen in kept.observations.items()},
+        {uid: list(runs) for uid, runs in kept.builds.items()},
+        last,
+    )
+
+
+def _show(lineage: Lineage, record: Record, destination: str, output: str | None) -> None:
+    if output is None and not sys.stdout.isatty():
+        return
+    nodes, ages = _built(lineage, record), _ages(lineage, record)
+    if output == "json":
+        from ledgermind_obs.render.documents import to_json
+
+        click.echo(to_json(as_document(nodes, ages, destination)))
+        return
+    from ledgermind_obs.cli.show import show_rows
+
+    show_rows(as_lines(nodes, ages, time.time()))
+    click.echo(f"\npushed to {destination}")
+
+
+def _built(lineage: Lineage, record: Record) -> list[BuiltNode]:
+    built = {uid: (run.status, built_at(record, uid)) for uid, run in record.last.items()}
+    return built_nodes(lineage, built)
+
+
+def _ages(lineage: Lineage, record: Record) -> list[DataAge]:
+    as_of = AsOf(lineage, record.history)
+    return [
+        DataAge(exposure.name, lineage.label(source), moment)
+        for uid, exposure in lineage.exposures.items()
+        for source, moment in as_of.of(uid).items()
+    ]

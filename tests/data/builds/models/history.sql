@@ -1,0 +1,1 @@
+{{ config(materialized='incremental') }} select id, loaded_at from {{ ref('stg_orders') }}

@@ -1,0 +1,1 @@
+{{ config(materialized='view') }} select id, loaded_at from {{ source('app', 'orders') }}
