@@ -193,3 +193,13 @@ def test_a_kernel_that_gives_no_names_leaves_the_file(
     monkeypatch.setattr(socket.socket, "bind", refusing(errno.EPERM))
     with locked(tmp_path):
         assert_refused(tmp_path, os.getpid())
+
+
+def test_what_dbt_leaves_in_the_directory_is_its_owners_alone(tmp_path: Path) -> None:
+    old = tmp_path / "target" / "obs"
+    old.mkdir(mode=0o755, parents=True)
+
+    for directory in (old, tmp_path / "new" / "obs"):
+        with locked(directory):
+            assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE(old.parent.stat().st_mode) & 0o055
