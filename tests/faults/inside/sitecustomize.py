@@ -32,11 +32,13 @@ class _Hook:
             return
         self.left -= 1
         if self.left == 0:
-            self.act()
             self.left = int(self.every)
+            self.act()
 
     def act(self) -> None:
+        left, self.left = self.left, 0  # what happens in here is not counted
         os.close(os.open(self.mark, os.O_WRONLY | os.O_CREAT))
+        self.left = left
         if self.do == "signal":
             os.kill(os.getpid(), self.how)
         elif self.do == "errno":
