@@ -135,4 +135,106 @@ _OF_THE_GATE = (
     ),
 )
 
-MUTATIONS = (*_OF_DBT, *_OF_THE_GATE)
+_OF_DELIVERY = (
+    Mutation(
+        "a 204 counts as delivered",
+        "sinks/pushgateway.py",
+        "if response.status not in {_OK, _ACCEPTED} or response.body:",
+        "if response.body:",
+        ("gateway/204@PUT of push",),
+    ),
+    Mutation(
+        "an answer in words counts as delivered",
+        "sinks/pushgateway.py",
+        "if response.status not in {_OK, _ACCEPTED} or response.body:",
+        "if response.status not in {_OK, _ACCEPTED}:",
+        ("gateway/200 OK in words@PUT of push",),
+    ),
+    Mutation(
+        "a body that may have been cut is believed",
+        "sinks/pushgateway.py",
+        "if not response.framed:",
+        "if not response.framed and not response.body:",
+        ("gateway/no length, cut after a line@GET of push, one source fails, nothing remembered",),
+    ),
+    Mutation(
+        "metrics that are no Pushgateway's are believed",
+        "sinks/pushgateway.py",
+        "if _OWN_METRIC not in response.body or ",
+        "if ",
+        ("gateway/not a gateway's metrics@GET of push, one source fails, nothing remembered",),
+    ),
+    Mutation(
+        "an answer in another encoding is believed",
+        "sinks/pushgateway.py",
+        'if response.headers.get("Content-Encoding"):',
+        'if response.headers.get("Content-Encoding") == "x":',
+        ("gateway/unknown encoding@GET of push --select, nothing remembered",),
+    ),
+    Mutation(
+        "times that cannot be are kept",
+        "sinks/pushgateway.py",
+        "            check_series(series, datetime.now(UTC))\n",
+        "",
+        ("gateway/a day ahead@GET of push --select, nothing remembered",),
+    ),
+    Mutation(
+        "last known values are not merged",
+        "sinks/deliver.py",
+        "series = [*metrics.report_series(report), *kept]",
+        "series = [*metrics.report_series(report)]",
+        ("dbt/no fault@push, one source fails",),
+    ),
+    Mutation(
+        "what was delivered is not remembered",
+        "sinks/deliver.py",
+        "    memory.remember(series)\n",
+        "",
+        ("gateway/another, empty replica@GET of push, one source fails",),
+    ),
+    Mutation(
+        "a failed run is not told",
+        "sinks/deliver.py",
+        "    sink.post(metrics.failed_run_series(started_at, duration_seconds))\n",
+        "",
+        ("dbt/dbt is killed@one-source of push",),
+    ),
+    Mutation(
+        "a server may take as long as it likes",
+        "http/exchange.py",
+        "thread.join(max(0.0, deadline - time.monotonic()))",
+        "thread.join()",
+        ("gateway/dripping headers@PUT of push",),
+    ),
+    Mutation(
+        "an answer may be as long as it likes",
+        "http/exchange.py",
+        "if size > MAX_BODY_BYTES:",
+        "if size > MAX_BODY_BYTES * 1000:",
+        ("gateway/endless body@PUT of push",),
+    ),
+    Mutation(
+        "a textfile is written in place",
+        "sinks/files.py",
+        "        Path(temporary).replace(path)\n",
+        "        path.write_bytes(content)\n",
+        ("signals/KILL@the file takes its place of push --textfile",),
+    ),
+    Mutation(
+        "a FIFO is opened as if it were a file",
+        "sinks/files.py",
+        "    check_file(path)  # some devices act when they are opened\n"
+        "    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)\n",
+        "    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)\n",
+        ("files/the textfile is a fifo@push --textfile",),
+    ),
+    Mutation(
+        "a secret is shown as it is",
+        "secrets.py",
+        "text = text.replace(form, MASK)",
+        "text = text.replace(form, form)",
+        ("gateway/400, the request echoed@PUT of push",),
+    ),
+)
+
+MUTATIONS = (*_OF_DBT, *_OF_THE_GATE, *_OF_DELIVERY)
