@@ -36,13 +36,15 @@ def sentence(evidence: Evidence, verdict: Verdict) -> str:
 
 def body(evidence: Evidence, verdict: Verdict) -> list[str]:
     """Return the lines below the sentence: what blocks, what only warns, who let what through."""
-    lines = list(_of_exposure(evidence, verdict) if evidence.upstream else _rows(verdict))
+    upstream = evidence.upstream is not None
+    lines = _judged_blocks(evidence, verdict.blockers) if upstream else _rows(verdict)
     for uid in verdict.absent:
         lines += ["", f"{uid}  is not in the evidence", "  next: measure again"]
     for spot in verdict.blind:
         lines += _block(evidence, spot.node, [spot.reason], _mending(evidence, spot))
     for criterion in verdict.unmatched:
         lines += ["", f"{criterion!r} in the selection selects no source", f"  next: {_CORRECT}"]
+    lines += _judged_blocks(evidence, verdict.warnings) if upstream else []
     lines += _let_through(evidence, verdict)
     lines += _footing(evidence, verdict)
     return lines
@@ -102,7 +104,7 @@ def _reasons(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
         yield f"{blockers} of {of_them} {'is' if blockers == 1 else 'are'} too old or unknown"
     if verdict.blind:
         where = f" upstream of {evidence.upstream.exposure.name}" if evidence.upstream else ""
-        yield f"{_count(len(verdict.blind), _blind_noun(verdict))}{where}"
+        yield f"{_blind(verdict)}{where}"
     if verdict.absent:
         yield f"{_count(len(verdict.absent), 'source')} not in the evidence"
     if verdict.unmatched:
@@ -111,11 +113,14 @@ def _reasons(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
         yield "there is no source to measure"
 
 
-def _blind_noun(verdict: Verdict) -> str:
-    """Return what the blind spots are called: in most projects they are all of one kind."""
-    if {spot.kind for spot in verdict.blind} <= {Blindness.NO_FRESHNESS, Blindness.UNMEASURABLE}:
-        return "unwatched source"
-    return "blind spot"
+def _blind(verdict: Verdict) -> str:
+    """Return how many blind spots block, and of what kind: in most projects all are of one."""
+    kinds, number = {spot.kind for spot in verdict.blind}, len(verdict.blind)
+    if kinds == {Blindness.NO_FRESHNESS}:
+        return f"{_count(number, 'source')} without freshness"
+    if kinds <= {Blindness.NO_FRESHNESS, Blindness.UNMEASURABLE}:
+        return f"{_count(number, 'source')} that cannot be measured"
+    return _count(number, "blind spot")
 
 
 def _upstream(evidence: Evidence, verdict: Verdict) -> str:
@@ -143,10 +148,13 @@ def _rows(verdict: Verdict) -> list[str]:
     return ["", *aligned(rows), "", *(f"next, {', '.join(n)}: {s}" for s, n in steps.items())]
 
 
-def _of_exposure(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
-    for judgement in (*verdict.blockers, *verdict.warnings):
-        uid = judgement.source.unique_id
-        yield from _block(evidence, uid, _facts(judgement), judgement.next_step)
+def _judged_blocks(evidence: Evidence, judgements: Iterable[Judgement]) -> list[str]:
+    lines: list[str] = []
+    for judgement in judgements:
+        passing = [] if judgement.blocks else ["passes"]
+        facts = [*_facts(judgement), *passing]
+        lines += _block(evidence, judgement.source.unique_id, facts, judgement.next_step)
+    return lines
 
 
 def _block(evidence: Evidence, uid: str, facts: Iterable[str], next_step: str) -> list[str]:

@@ -89,7 +89,7 @@ def test_sources_without_freshness_block_until_they_are_named(ml: Ml) -> None:
     found = ml.obs("freshness", "check", "--exposure", NAME)
 
     assert found.returncode == 1
-    assert found.stdout.startswith(f"{BLOCKED}: 2 unwatched sources upstream of {NAME}\n")
+    assert found.stdout.startswith(f"{BLOCKED}: 2 sources without freshness upstream of {NAME}\n")
     assert "app.suggestion_events → " in found.stdout
 
 
@@ -177,3 +177,27 @@ def test_the_second_engine_gives_the_same_verdict_by_the_same_gate(ml: Ml) -> No
     assert found.returncode == 0, found.stdout + found.stderr
     lines = found.stdout.splitlines()
     assert lines[0] == f"{OPEN}: 3 sources upstream of {NAME} measured, 1 with a warning"
+
+
+@pytest.mark.parametrize("engine", ["dbt", "postgres"])
+def test_what_was_named_and_was_not_measured_blocks(ml: Ml, engine: str) -> None:
+    def check(*argv: str) -> subprocess.CompletedProcess[str]:
+        return ml.obs("freshness", "check", "--engine", engine, *argv)
+
+    whole = check()
+    typo = check("--select", "source:app.transactions", "source:app.transaction")
+    silent = check("--select", "source:app.transactions", "source:app.model_registry")
+
+    assert (whole.returncode, typo.returncode, silent.returncode) == (1, 1, 1)
+    assert "4 sources without freshness" in whole.stdout.splitlines()[0]
+    assert typo.stdout.startswith(f"{BLOCKED}: nothing is selected by 'source:app.transaction'\n")
+    assert silent.stdout.startswith(f"{BLOCKED}: 1 source without freshness\n")
+    assert check("--select", "source:app.transactions").returncode == 0
+    assert check("--allow-no-freshness", "app.*").returncode == 0
+
+
+def test_a_dashboard_is_not_to_be_used(ml: Ml) -> None:
+    found = ml.obs("freshness", "check", "--exposure", "suggestion_quality")
+
+    assert found.returncode == 1
+    assert found.stdout.startswith("DO NOT USE THE DASHBOARD: ")

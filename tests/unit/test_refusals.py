@@ -366,7 +366,7 @@ def test_a_source_without_freshness_is_named_and_let_through_by_name(place: Path
     blocked, opened = check(), check("--allow-no-freshness", "app.ev*")
 
     assert blocked.stdout.splitlines() == [
-        "DO NOT RUN ML TRAINING: 1 unwatched source",
+        "DO NOT RUN ML TRAINING: 1 source without freshness",
         "",
         "app.events  has no freshness",
         "  next: give it freshness and a loaded_at_field, or let it through: "
