@@ -42,8 +42,24 @@ METRICS_PUSHES = """
 | produced a report of a `--select`ion | the selected sources are new, every other source's series are as before |
 | could not measure some source | that source's status says so; its last known times stay, so its age goes on growing |
 | found a table empty | its status is `empty`, and it has no `dbt_source_loaded_at_seconds` |
-| produced no report | `dbt_freshness_run_success` is 0; every other series is as before |
+| produced no report, or was told to end | `dbt_freshness_run_success` is 0; every other series is as before |
 | could not reach the sink | what was there before |
+| finds that the gateway lost the group, or has an old copy of it | the last known times again, with any run, failed ones included |
+
+What a push must keep it reads from the sink first, and believes only an answer that is provably a
+Pushgateway's, whole, and possible: status 200, plain text, its length told, `pushgateway_build_info` in
+it, no series twice, no time that lies ahead. Otherwise nothing is sent, and the exit code is 5.
+
+What was last delivered is also remembered on the host, in `target/obs/TARGET/delivered/` of the dbt
+project: a private file for each gateway and group, replaced whole, after the gateway has confirmed the
+push. Of the two, the later look at a source counts, so that its time never goes back because of a
+stale copy. An older, newer or lost group is said in one line; a newer one means that another host or
+directory pushes it too. A run with `--engine postgres` that measured everything asks nobody, and
+notices no such thing. A memory that is damaged is ignored with a line; without one (a first run, a
+cleaned target directory) the gateway's own answer counts.
+
+A textfile is a regular file, or does not exist yet; a link is followed to its end, and stays. A file
+that was cut short, or has other series than those of this project and target, is not touched.
 """
 
 COMMANDS_HEAD = """# Commands
