@@ -371,7 +371,7 @@ def test_a_value_that_a_row_holds_is_neither_told_nor_pushed(pushed: Shop) -> No
 )
 def test_a_result_that_cannot_be_believed(pushed: Shop, damage: str, code: int, words: str) -> None:
     before = pushed.series()
-    pushed.replace_dbt(f'to="$PWD/target/obs"; "$DBT" "$@"\n{damage}')
+    pushed.replace_dbt(f'to="$PWD/target/obs/prod"; "$DBT" "$@"\n{damage}')
 
     result = pushed.push()
 
@@ -380,7 +380,7 @@ def test_a_result_that_cannot_be_believed(pushed: Shop, damage: str, code: int, 
 
 def test_an_old_result_that_cannot_be_removed(pushed: Shop) -> None:
     before = pushed.series()
-    artifact = pushed.directory / "target" / "obs" / "sources.json"
+    artifact = pushed.private_target_path / "sources.json"
     artifact.unlink()
     artifact.mkdir()
 
