@@ -18,7 +18,7 @@ PURE_ROOMS = ("lineage/", "render/")
 PURE_MODULES = {
     *("durations.py", "errors.py", "findings.py", "freshness.py", "metrics.py", "secrets.py"),
     *("dbt/artifacts.py", "dbt/entries.py", "dbt/log.py", "dbt/manifest.py", "dbt/reconcile.py"),
-    *("dbt/profile_secrets.py", "dbt/selectors.py", "dbt/yaml_files.py"),
+    *(f"dbt/{name}.py" for name in ("clock_jinja", "profile_secrets", "selectors", "yaml_files")),
     *(f"engines/postgres/{name}.py" for name in ("lookups", "plans", "refusals")),
     *(f"gate/{name}.py" for name in ("as_of", "builds", "judge")),
     "dbt/run_results.py",

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from ledgermind_obs.dbt.files import Facts, read_facts
 from ledgermind_obs.dbt.inputs import read_inputs
 from ledgermind_obs.dbt.manifest import LineageManifest, read_lineage_manifest
 from ledgermind_obs.dbt.manifest_file import ManifestChoice, ManifestFile, manifest_of
@@ -229,6 +230,30 @@ def test_what_was_parsed_for_something_else_is_not_used(
     assert place.parses(**settings) == 0
 
 
+def test_what_was_copied_from_another_target_is_not_used(parsed: Place) -> None:
+    shutil.copytree(parsed.private, parsed.private.with_name("dev"))
+
+    assert parsed.parses(target="dev") == 1
+
+
+def test_a_file_that_looks_different_is_read_once(
+    parsed: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def counted(path: str) -> Facts:
+        read.append(path)
+        return read_facts(path)
+
+    monkeypatch.setattr("ledgermind_obs.dbt.inputs.read_facts", counted)
+    monkeypatch.setattr("ledgermind_obs.dbt.inputs._COARSE_NS", -(10**9))  # as if it were later
+    os.utime(parsed.directory / "models/stg.sql")
+    parsed.manifest()
+    parsed.manifest()
+
+    assert read == [str(parsed.directory / "models/stg.sql")]
+
+
 def test_two_projects_that_share_a_target_directory_never_share_a_manifest(
     place: Place, tmp_path: Path
 ) -> None:
@@ -439,6 +464,16 @@ def test_a_named_manifest_of_obs_is_known_by_its_record(parsed: Place) -> None:
     assert "it is of target prod, not of dev" in note
     assert "models/stg.sql changed since dbt wrote it" in note
     assert len(parsed.asked) == 1
+
+
+def test_a_named_manifest_beside_the_record_of_another_one_is_known_by_its_contents(
+    parsed: Place,
+) -> None:
+    named = parsed.private / "manifest.json"
+    named.write_bytes(content(*sound(), source("another")))
+
+    (note,) = parsed.manifest(ManifestChoice(named)).notes
+    assert "models/sources.yml changed since dbt wrote it" in note
 
 
 def test_a_failed_parse_leaves_what_was_proven(
