@@ -1,3 +1,4 @@
+import pkgutil
 import re
 from pathlib import Path
 
@@ -45,3 +46,11 @@ def test_every_make_target_in_the_documents_exists(page: str) -> None:
     )
     for target in re.findall(r"`(?:cd \S+ && )?make ([a-z-]+)", (ROOT / page).read_text()):
         assert target in known, f"{page} speaks of make {target}"
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([a-z_]+(?:\.\w+)+)`", ARCHITECTURE))))
+def test_what_the_architecture_names_exists(name: str) -> None:
+    assert pkgutil.resolve_name(f"ledgermind_obs.{name}")
