@@ -6,6 +6,7 @@ and then nothing is claimed that it would have proven.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,12 @@ from ledgermind_obs.sinks.files import read_file, write_atomically
 from ledgermind_obs.sinks.history import Record
 
 MOST_BYTES = 64 << 20
-NAME = "history.json"
+
+
+def record_path(directory: Path, project: str) -> Path:
+    """Return where a project's record is: projects may share dbt's target directory."""
+    name = re.sub(r"\W", "_", project)
+    return directory / f"history.{name}.json"
 
 
 def read_record(directory: Path, project: str, target: str, tell: Callable[[str], None]) -> Record:
@@ -24,7 +30,7 @@ def read_record(directory: Path, project: str, target: str, tell: Callable[[str]
 
     ``tell`` gets a line if what is there cannot be used.
     """
-    path, empty = directory / NAME, Record(project, target)
+    path, empty = record_path(directory, project), Record(project, target)
     try:
         checksum, _, body = read_file(path, MOST_BYTES).partition(b"\n")
         found = msgspec.json.decode(body, type=Record)
@@ -45,10 +51,11 @@ def write_record(directory: Path, record: Record, tell: Callable[[str], None]) -
     if len(body) > MOST_BYTES - 100:
         tell(f"what was seen is too much to remember: {len(body) >> 20} MiB")
         return
+    path = record_path(directory, record.project)
     try:
-        write_atomically(directory / NAME, _checksum(body) + b"\n" + body, 0o600)
+        write_atomically(path, _checksum(body) + b"\n" + body, 0o600)
     except OSError as error:
-        tell(f"cannot remember what was seen in {directory / NAME}: {error.strerror}")
+        tell(f"cannot remember what was seen in {path}: {error.strerror}")
 
 
 def _checksum(body: bytes) -> bytes:

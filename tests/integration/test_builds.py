@@ -136,7 +136,7 @@ def test_a_host_that_saw_one_model_built_keeps_what_the_gateway_knows_of_the_oth
 ) -> None:
     push(built)
     before = series(built, metrics.BUILT_AT)
-    (built.directory / "target" / "obs" / "prod" / "history.json").unlink()
+    (built.directory / "target" / "obs" / "prod" / "history.shop.json").unlink()
     dbt(built, "run", "--select", "per_day")
 
     assert push(built).returncode == 0
@@ -208,7 +208,7 @@ def test_a_textfile_of_builds_is_not_that_of_freshness(built: Shop, tmp_path: Pa
 
 
 def test_a_dry_run_prints_the_metrics_and_remembers_nothing(built: Shop) -> None:
-    record = built.directory / "target" / "obs" / "prod" / "history.json"
+    record = built.directory / "target" / "obs" / "prod" / "history.shop.json"
     before = record.read_bytes()
 
     result = push(built, "--dry-run")

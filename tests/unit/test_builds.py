@@ -25,7 +25,7 @@ from ledgermind_obs.sinks.history import (
     looks_of,
     with_looks,
 )
-from ledgermind_obs.sinks.record import NAME, read_record, write_record
+from ledgermind_obs.sinks.record import read_record, record_path, write_record
 from tests.unit import reports
 from tests.unit.manifests import FCT, RAW, exposure, lineage, model, source
 from tests.unit.recorded import DATA, VERSIONS
@@ -208,13 +208,13 @@ def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
     assert read_record(tmp_path, "builds", "production", told.append) == record
     assert told == []
-    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert [path.name for path in tmp_path.iterdir()] == ["history.builds.json"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b'{"project": "builds"}', b"\xff\n{}"])
 def test_a_damaged_record_is_told_and_not_used(tmp_path: Path, damage: bytes) -> None:
     told: list[str] = []
-    (tmp_path / NAME).write_bytes(damage)
+    record_path(tmp_path, "builds").write_bytes(damage)
 
     assert read_record(tmp_path, "builds", "production", told.append) == NOTHING
     assert len(told) == 1
@@ -223,10 +223,10 @@ def test_a_damaged_record_is_told_and_not_used(tmp_path: Path, damage: bytes) ->
 def test_half_a_record_and_one_of_another_target_are_not_used(tmp_path: Path) -> None:
     told: list[str] = []
     write_record(tmp_path, seen(NOTHING, NOW, 5.0), told.append)
-    content = (tmp_path / NAME).read_bytes()
+    content = record_path(tmp_path, "builds").read_bytes()
 
     assert read_record(tmp_path, "builds", "dev", told.append) == Record("builds", "dev")
-    (tmp_path / NAME).write_bytes(content[:-10])
+    record_path(tmp_path, "builds").write_bytes(content[:-10])
     assert read_record(tmp_path, "builds", "production", told.append) == NOTHING
     assert len(told) == 2
 
