@@ -32,14 +32,26 @@ _OF_JINJA = frozenset(
 def remember(content: bytes, environ: Mapping[str, str]) -> None:
     """Register every secret of a ``profiles.yml``, those in ``environ`` that it names too."""
     document = _document(content)
-    if document is None:
-        for line in content.decode("utf-8", "replace").splitlines():
-            _remember_any_word(line, environ)
-    for name, value in _settings(document):
+    settings = list(_settings(document))
+    for line in _doubtful(content, document, settings):
+        _remember_any_word(line, environ)
+    for name, value in settings:
         if _is_secret(name) or "PRIVATE KEY-----" in value:
             _remember(value, environ)
-        elif name in _PUBLIC:
+        elif name in _PUBLIC and value:
             secrets.name_publicly(*_meant(value, environ))
+
+
+def _doubtful(content: bytes, document: Any, settings: list[tuple[str, str]]) -> Iterator[str]:
+    """Yield the lines of which YAML does not tell what is secret in them.
+
+    A password that begins with & or # is none to YAML: it takes it for an anchor or a comment.
+    """
+    lost = [f"{name}:" for name, value in settings if not value and _is_secret(name)]
+    if document is None or lost:
+        for line in content.decode("utf-8", "replace").splitlines():
+            if document is None or any(name in line for name in lost):
+                yield line
 
 
 def _is_secret(name: str) -> bool:
@@ -66,8 +78,8 @@ def _settings(node: Any) -> Iterator[tuple[str, str]]:
         pairs = found.items() if isinstance(found, dict) else enumerate(found)
         for name, value in pairs:
             pending.append(value)
-            if isinstance(value, str | int | float):
-                yield str(name), str(value)
+            if value is None or isinstance(value, str | int | float):
+                yield str(name), "" if value is None else str(value)
 
 
 def _remember_written(text: str, environ: Mapping[str, str]) -> None:
@@ -77,7 +89,7 @@ def _remember_written(text: str, environ: Mapping[str, str]) -> None:
         inner = value[1:-1] if value[:1] in {'"', "'"} and value[:1] == value[-1:] else value
         _remember(inner, environ)
         if not _is_template(inner):
-            _remember(inner.lstrip("!&*@`%|>{[\"'-+?: ").rstrip("]}\"'"), environ)
+            _remember(inner.lstrip("#!&*@`%|>{[\"'-+?: ").rstrip("]}\"'"), environ)
 
 
 def _remember_any_word(line: str, environ: Mapping[str, str]) -> None:

@@ -235,6 +235,8 @@ def remembered(profiles: str, **environ: str) -> str:
         "password: *SWORDFISH",
         "password: |\n        SWORDFISH",
         "password: [SWORDFISH",
+        "password: &SWORDFISH",
+        "password: #SWORDFISH",
         'password: "SWORDFISH',
         "password: SWORDFISH: x",
         "keyfile_json: {private_key: SWORDFISH}",
