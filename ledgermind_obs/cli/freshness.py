@@ -155,11 +155,13 @@ def _remember(project: Project, report: FreshnessReport, began: float) -> None:
     from ledgermind_obs.sinks.history import looks_of, with_looks
     from ledgermind_obs.sinks.record import read_record, write_record
 
-    directory = project.private_target_path
-    record = read_record(directory, project.name, project.target, warn)
+    directory, troubles = project.private_target_path, list[str]()
+    record = read_record(directory, project.name, project.target, troubles.append)
     seen = with_looks(record, looks_of(report, began, time.time()))
     if seen != record:
-        write_record(directory, seen, warn)
+        write_record(directory, seen, troubles.append)
+    for trouble in troubles[:1]:  # what cannot be read cannot be written either
+        warn(trouble)
 
 
 _policy_options = in_group(

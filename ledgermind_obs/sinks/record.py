@@ -37,7 +37,8 @@ def read_record(directory: Path, project: str, target: str, tell: Callable[[str]
     except FileNotFoundError:
         return empty
     except (OSError, ValueError) as error:
-        tell(f"ignoring what was remembered in {path}: {error}")
+        reason = getattr(error, "strerror", None) or "it is damaged"
+        tell(f"ignoring what was remembered in {path}: {reason}")
         return empty
     if checksum != _checksum(body) or (found.project, found.target) != (project, target):
         tell(f"ignoring what was remembered in {path}: it is damaged, or of another target")
