@@ -30,7 +30,10 @@ def read_record(directory: Path, project: str, target: str, tell: Callable[[str]
         found = msgspec.json.decode(body, type=Record)
     except FileNotFoundError:
         return empty
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        tell(f"ignoring what was remembered in {path}: {error.strerror}")
+        return empty
+    except ValueError as error:
         tell(f"ignoring what was remembered in {path}: {error}")
         return empty
     if checksum != _checksum(body) or (found.project, found.target) != (project, target):
