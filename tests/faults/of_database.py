@@ -28,8 +28,9 @@ from tests.faults.trial import (
 
 ROOM = "database"
 _COMMANDS = (DIRECT_PUSH, DIRECT_PARTIAL_PUSH, DIRECT_FRESH, DIRECT_STALE)
+A_QUERY_WAITS = "a query waits"
 _CUTS = (1, 9, 40, 200, 400, 500, 600, 900)
-_PATIENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 60.0
 _OF_WAITING = " from pg_stat_activity where wait_event_type = 'Lock'"
 
 Statement = str
@@ -77,11 +78,11 @@ def _of_the_server(command: Command) -> Iterator[Trial]:
         for table in ("orders", "payments"):
             moment = f"{table} waits, {command.name}"
             may = ends | codes(command.code, DONE if command.kind is Kind.PUSH else REFUSED)
-            yield _trial(fault, moment, command, may, while_waiting(table, deed))
+            yield _waiting(fault, moment, command, may, while_waiting(table, deed))
     for table in ("orders", "payments"):
         may = ends | codes(command.code, DONE if command.kind is Kind.PUSH else REFUSED)
         fault, moment = "a table is locked", f"{table}, {command.name}"
-        yield _trial(fault, moment, command, may, while_waiting(table, lambda _: None))
+        yield _waiting(fault, moment, command, may, while_waiting(table, lambda _: None))
     limited = _altered("alter role {} connection limit 0", "alter role {} connection limit -1")
     yield _trial("no connection is left", command.name, command, ends, limited)
     no_login = _altered("alter role {} nologin", "alter role {} login")
@@ -120,6 +121,7 @@ def _hold(scene: Scene, table: str, deed: Callable[[Scene], None], begun: thread
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not scene.released.is_set() and time.monotonic() < deadline:
             if scene.waiting_queries():
+                scene.note(A_QUERY_WAITS)
                 deed(scene)
                 break
             time.sleep(0.01)
@@ -222,6 +224,12 @@ def _trial(
         seconds=12.0,
         may_lack=True,
     )
+
+
+def _waiting(
+    fault: str, moment: str, command: Command, ends: frozenset[int], arrange: Arrange
+) -> Trial:
+    return replace(_trial(fault, moment, command, ends, arrange), noted=(A_QUERY_WAITS,))
 
 
 def _lost(command: Command) -> frozenset[int]:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from tests.faults.of_database import while_waiting
+from tests.faults.of_database import A_QUERY_WAITS, while_waiting
 from tests.faults.scene import Scene
 from tests.faults.trial import (
     FRESH_CHECK,
@@ -26,7 +26,7 @@ from tests.faults.trial import (
 )
 
 ROOM = "real dbt"
-_SECONDS = 60.0
+_SECONDS = 100.0
 
 
 def trials() -> Iterator[Trial]:
@@ -60,7 +60,8 @@ def trials() -> Iterator[Trial]:
 
 def _trial(fault: str, moment: str, command: Command, ends: frozenset[int]) -> Trial:
     found = Trial(ROOM, fault, moment, replace(command, engine="real"), ends)
-    return replace(found, seconds=_SECONDS)
+    noted = (A_QUERY_WAITS,) if moment.startswith(A_QUERY_WAITS) else ()
+    return replace(found, noted=noted, seconds=_SECONDS, env={"OBS_TIMEOUT": "1m"})
 
 
 def _signal_obs(number: int) -> Callable[[Scene], None]:

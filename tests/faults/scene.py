@@ -146,6 +146,11 @@ class Scene:
         """Tell the fake dbt what to do wrong."""
         (self.directory / "misdeed.json").write_text(json.dumps(dict(misdeed)))
 
+    def note(self, moment: str) -> None:
+        """Leave word that a moment has come."""
+        with (self.directory / "happened").open("a") as noted:
+            noted.write(moment + "\n")
+
     def happened(self) -> list[str]:
         """Return what the fake dbt, or the hook, noted."""
         noted = self.directory / "happened"
@@ -179,7 +184,7 @@ class Scene:
         self,
         argv: Sequence[str],
         *,
-        seconds: float = 20.0,
+        seconds: float = 90.0,
         env: Mapping[str, str] | None = None,
         streams: Mapping[str, str] | None = None,
         limits: Mapping[str, int] | None = None,

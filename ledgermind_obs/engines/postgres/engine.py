@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
@@ -12,6 +13,7 @@ from ledgermind_obs.dbt.entries import Run, report_of
 from ledgermind_obs.dbt.manifest import LookupManifest, Source, read_lookup_manifest
 from ledgermind_obs.dbt.manifest_file import ManifestFile, check_project, manifest_of
 from ledgermind_obs.dbt.profiles import Profile, check_target, read_profile
+from ledgermind_obs.dbt.project import load_yaml
 from ledgermind_obs.dbt.selectors import select as selected_sources
 from ledgermind_obs.engines.postgres import lookups, refusals
 from ledgermind_obs.engines.postgres.lookups import Answer
@@ -71,11 +73,22 @@ def _checked_profile(
 ) -> Profile:
     """Return the database to ask, when everything can be measured exactly as dbt does."""
     refusals.check_manifest(manifest, selected=selected)
+    _check_selectors(engine.project.directory, selected=selected)
     refusals.check_hooks(manifest, engine.project.runs_hooks)
     refusals.check_sources(sources)
     profile = read_profile(engine.project)
     check_target(profile, sources)
     return profile
+
+
+def _check_selectors(directory: Path, *, selected: bool) -> None:
+    """Raise ConfigurationError for a default selector.
+
+    dbt keeps an old one in its manifest as long as no other file of the project changes.
+    """
+    path = directory / "selectors.yml"
+    if not selected and path.is_file():
+        refusals.check_selectors(load_yaml(path))
 
 
 def _ask(

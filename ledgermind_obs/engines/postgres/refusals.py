@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from ledgermind_obs.dbt.manifest import LookupManifest, Source
 from ledgermind_obs.engines.postgres.lookups import _THIS, _filter
@@ -50,6 +51,13 @@ def check_manifest(manifest: LookupManifest, *, selected: bool) -> None:
     for name, selector in (manifest.selectors or {}).items():
         if selector.default and not selected:
             raise _refusal(f"selectors.yml has a default selector, {name}")
+
+
+def check_selectors(settings: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError if ``selectors.yml`` has a default selector."""
+    for selector in settings.get("selectors") or ():
+        if isinstance(selector, Mapping) and selector.get("default"):
+            raise _refusal(f"selectors.yml has a default selector, {selector.get('name')}")
 
 
 def check_clock(places: Iterable[tuple[str, int]]) -> None:
