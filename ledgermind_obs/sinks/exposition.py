@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from itertools import chain
 
 from ledgermind_obs.metrics import METRICS, Metric, Series
@@ -24,17 +25,20 @@ def exposition(series: Iterable[Series], labels: Mapping[str, str] | None = None
     series that is there twice: a gateway would refuse all of them.
     """
     series = list(series)
-    _check_unique(series)
     escaped = _escaped(series)
-    families: dict[str, tuple[Metric, str, list[str]]] = {}
+    families: dict[str, tuple[Metric, str, dict[tuple[str, ...], str]]] = {}
     for metric, label_values, value in series:
         family = families.get(metric.name)
         if family is None:
-            family = families[metric.name] = (metric, _template(metric, labels or {}), [])
+            family = families[metric.name] = (metric, _template(metric, labels or {}), {})
         _, template, lines = family
         texts = [escaped.get(text, text) for text in label_values] if escaped else label_values
-        lines.append(template % (*texts, value))
-    return "".join(_family(metric, lines) for metric, _, lines in families.values()).encode()
+        lines[label_values] = template % (*texts, value)
+    if sum(len(lines) for _, _, lines in families.values()) != len(series):
+        raise ValueError(_twice(series))
+    return "".join(
+        _family(metric, lines.values()) for metric, _, lines in families.values()
+    ).encode()
 
 
 def constant_labels(labels: Mapping[str, str]) -> str:
@@ -105,14 +109,10 @@ def _family(metric: Metric, lines: Iterable[str]) -> str:
     return f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} gauge\n" + "".join(lines)
 
 
-def _check_unique(series: Sequence[Series]) -> None:
-    if len({(id(metric), labels) for metric, labels, _ in series}) == len(series):
-        return
-    seen = set()
-    for metric, labels, _ in series:
-        if (metric.name, labels) in seen:
-            raise ValueError(f"{metric.name} of {'.'.join(labels)} is there twice")
-        seen.add((metric.name, labels))
+def _twice(series: Iterable[Series]) -> str:
+    seen = Counter((metric.name, labels) for metric, labels, _ in series)
+    ((name, labels), _), *_ = seen.most_common(1)
+    return f"{name} of {'.'.join(labels)} is there twice"
 
 
 def _escaped(series: Iterable[Series]) -> dict[str, str]:

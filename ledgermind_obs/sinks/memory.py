@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from ledgermind_obs.metrics import METRICS, Series
+from ledgermind_obs.freshness import State
+from ledgermind_obs.metrics import METRICS, SOURCE_LABELS, STATUS, Series
 from ledgermind_obs.sinks.files import read_file, write_atomically
 from ledgermind_obs.sinks.known import OF_LAST_REPORT, Destination, Known, known_of
 from ledgermind_obs.sinks.proof import check_series
@@ -25,15 +26,22 @@ MAX_BYTES = 64 * 2**20
 MAX_DESTINATIONS = 16
 FOLDER = "delivered"
 
-_BY_NAME = {metric.name: metric for metric in METRICS}
+_KEPT = {
+    metric.name: metric
+    for metric in METRICS
+    if metric.labels[:3] == SOURCE_LABELS or metric in OF_LAST_REPORT
+}
 
 
 class _Content(msgspec.Struct, frozen=True):
-    """What is in the file: by metric, rows of the labels' values and the number at the end."""
+    """What is in the file: by metric, the labels' values and the number of each series.
+
+    Of a source's states only the one that it is in: the others are 0.
+    """
 
     schema: int
     destination: Destination
-    series: dict[str, list[list[str | float]]]
+    series: dict[str, list[tuple[tuple[str, ...], float]]]
 
 
 class FileMemory:
@@ -65,8 +73,7 @@ class FileMemory:
 
     def remember(self, series: Sequence[Series]) -> None:
         """Keep what was delivered, instead of what was delivered before."""
-        kept = (s for s in series if s.source or s.metric in OF_LAST_REPORT)
-        content = msgspec.json.encode(_Content(SCHEMA, self._destination, _rows(kept)))
+        content = msgspec.json.encode(_Content(SCHEMA, self._destination, _rows(series)))
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if len(content) > MAX_BYTES:
@@ -89,8 +96,13 @@ class FileMemory:
             raise ValueError(f"it is of version {found.schema}, not {SCHEMA}")
         if found.destination != self._destination:
             raise ValueError("it is of another destination")
-        rows = found.series.items()
-        return [_series(name, row) for name, group in rows if name in _BY_NAME for row in group]
+        return [
+            series
+            for name, rows in found.series.items()
+            if name in _KEPT
+            for row in rows
+            for series in _series(name, *row)
+        ]
 
     def _forget_the_oldest(self) -> None:
         found = list(self.path.parent.glob("*.json"))
@@ -102,16 +114,20 @@ class FileMemory:
                 path.unlink()
 
 
-def _rows(series: Iterable[Series]) -> dict[str, list[list[str | float]]]:
-    rows: dict[str, list[list[str | float]]] = {}
+def _rows(series: Iterable[Series]) -> dict[str, list[tuple[tuple[str, ...], float]]]:
+    rows: dict[str, list[tuple[tuple[str, ...], float]]] = {name: [] for name in _KEPT}
     for metric, labels, value in series:
-        rows.setdefault(metric.name, []).append([*labels, value])
+        if metric.name in rows and (value or metric is not STATUS):
+            rows[metric.name].append((labels, value))
     return rows
 
 
-def _series(name: str, row: Sequence[str | float]) -> Series:
-    metric = _BY_NAME[name]
-    labels = tuple(text for text in row[:-1] if isinstance(text, str))
-    if len(labels) != len(metric.labels) or len(row) != len(labels) + 1 or isinstance(row[-1], str):
+def _series(name: str, labels: tuple[str, ...], value: float) -> Iterator[Series]:
+    """Yield the series of a row; raises ValueError for a row of something else."""
+    metric = _KEPT[name]
+    if len(labels) != len(metric.labels):
         raise ValueError(f"{name} has other labels")
-    return Series(metric, labels, row[-1])
+    yield Series(metric, labels, value)
+    if metric is STATUS:
+        others = (str(state) for state in State if state != labels[-1])
+        yield from (Series(metric, (*labels[:-1], name), 0.0) for name in others)

@@ -88,10 +88,14 @@ def raw(
     ``behave`` may go on for ever: it ends with the first byte that nobody takes.
     """
 
+    open_sockets: list[socket.socket] = []
+
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             served.connections += 1
             plain = self.request
+            copy = plain.dup()
+            open_sockets.append(copy)
             with (
                 suppress(OSError),
                 tls.wrap_socket(plain, server_side=True) if tls else plain as wrapped,
@@ -99,13 +103,20 @@ def raw(
                 if reads:
                     read_request(wrapped)
                 behave(wrapped)
+            with suppress(OSError):  # the copy keeps open what is closed
+                copy.shutdown(socket.SHUT_RDWR)
             served.left.set()
 
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
     scheme = "https" if tls else "http"
     served = Raw(f"{scheme}://127.0.0.1:{server.server_address[1]}")
     with serving(server):
-        yield served
+        try:
+            yield served
+        finally:
+            for each in open_sockets:  # nobody is waited for who was not left
+                with each, suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
 
 
 def read_request(connection: socket.socket) -> bytes:

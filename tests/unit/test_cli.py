@@ -402,6 +402,41 @@ def test_a_fault_of_obs_itself_is_one_line_too(
     assert exported(fresh)[metrics.RUN_SUCCESS] == {(): 0.0}
 
 
+def test_a_fault_while_measuring_is_told_to_the_destination_too(
+    obs: Obs, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert obs("freshness", "push").exit_code == 0
+    before = exported(fresh)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("out of cheese")
+
+    monkeypatch.setattr("ledgermind_obs.cli.freshness.measure", broken)
+    result = obs("freshness", "push")
+
+    after = exported(fresh)
+    assert result.exit_code == 70
+    assert after[metrics.RUN_SUCCESS] == {(): 0.0}
+    assert after[metrics.LOADED_AT] == before[metrics.LOADED_AT]
+
+
+def test_a_fault_that_cannot_be_told_is_said_all_the_same(
+    obs: Obs, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("out of cheese")
+
+    monkeypatch.setattr("ledgermind_obs.cli.freshness.measure", broken)
+    monkeypatch.setattr("ledgermind_obs.cli.freshness.deliver_failure", broken)
+    result = obs("freshness", "push")
+
+    assert result.exit_code == 70
+    assert result.stderr.splitlines()[:2] == [
+        "obs: the failure cannot be told: RuntimeError",
+        "obs: nothing was erased, and nothing could be sent",
+    ]
+
+
 @pytest.mark.parametrize("kind", ["password", "token"])
 def test_a_secret_comes_from_a_file_and_is_never_shown(
     obs: Obs, fresh: Path, monkeypatch: pytest.MonkeyPatch, kind: str
