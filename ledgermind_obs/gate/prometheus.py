@@ -166,6 +166,11 @@ def _answer(endpoint: Endpoint, response: Response) -> _Answer:
         raise DestinationError(
             f"{endpoint.url} refused the query with {response.status}: {response.words}"
         )
+    if response.headers.get("Content-Encoding"):
+        raise DestinationError(
+            f"{endpoint.url} answers in an encoding that was not asked for",
+            "see what a proxy in front of it changes",
+        )
     content_type = str(response.headers.get("Content-Type") or "none")
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise DestinationError(

@@ -20,6 +20,7 @@ from tests.faults import (
 from tests.faults.trial import Trial
 
 SEED = 9
+NO_FAULT = "no fault"
 _ROOMS = (
     *(of_gateway, of_prometheus, of_dbt, of_signals, of_streams),
     *(of_files, of_database, of_runs, of_real_dbt),
@@ -48,13 +49,14 @@ def named(trials: Sequence[Trial], patterns: Sequence[str]) -> list[Trial]:
 
 
 def reduced(trials: Sequence[Trial]) -> list[Trial]:
-    """Return one trial of each fault; over all of them, the moments take turns.
+    """Return one trial of each fault; over all of them, the moments, and the rooms, take turns.
 
     Those with a real dbt are left to the whole: the integration tests have their like.
     """
-    by_fault: dict[tuple[str, str], list[Trial]] = {}
+    by_fault: dict[str, list[Trial]] = {}
     for trial in (each for each in trials if each.room != of_real_dbt.ROOM):
-        by_fault.setdefault((trial.room, trial.fault), []).append(trial)
+        apart = trial.room if trial.fault == NO_FAULT else ""
+        by_fault.setdefault(apart + trial.fault, []).append(trial)
     return [own[number % len(own)] for number, own in enumerate(by_fault.values())]
 
 

@@ -268,6 +268,10 @@ NO_ANSWERS: dict[str, tuple[Callable[[], Answer], str]] = {
     "no kind of data": (wrong(data={"result": pushed()}), "with a vector"),
     "a web page": (lambda: Answer(body=body(), headers={"Content-Type": "text/html"}), "text/html"),
     "no type": (lambda: Answer(body=body(), headers={}), "type none"),
+    "an encoding": (
+        lambda: Answer(body=body(), headers={**JSON, "Content-Encoding": "gzip"}),
+        "in an encoding that was not asked for",
+    ),
     "202": (lambda: Answer(202, body(), JSON), "with 202"),
     "206": (lambda: Answer(206, body(), JSON), "with 206"),
     "204": (lambda: Answer(204, b"", JSON), "with 204"),
