@@ -113,6 +113,12 @@ def unsized_at_a_line(exchange: Exchange) -> None:
     exchange.send(reply.head("Connection: close") + b"".join(lines[: len(lines) // 2]))
 
 
+def untold(exchange: Exchange) -> None:
+    """Say no length, and send all of the body: nobody can know that it is all."""
+    reply = exchange.forward()
+    exchange.send(reply.head("Connection: close") + reply.body)
+
+
 def half_in_chunks(exchange: Exchange) -> None:
     """Send half of the body in chunks, and never the last one."""
     reply = exchange.forward()
@@ -433,6 +439,7 @@ STATUSES: dict[str, Action] = {
 # Answers with content that is not to be believed, whatever is remembered.
 UNPROVEN: dict[str, Action] = {
     "200 with nothing": says(b""),
+    "no length": untold,
     "201, the true body": with_status("201 Created"),
     "202, the true body": with_status("202 Accepted"),
     "203, the true body": with_status("203 Non-Authoritative Information"),

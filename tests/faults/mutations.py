@@ -155,7 +155,7 @@ _OF_DELIVERY = (
         "sinks/pushgateway.py",
         "if not response.framed:",
         "if not response.framed and not response.body:",
-        ("gateway/no length, cut after a line@GET of push, one source fails, nothing remembered",),
+        ("gateway/no length@GET of push, one source fails, nothing remembered",),
     ),
     Mutation(
         "metrics that are no Pushgateway's are believed",

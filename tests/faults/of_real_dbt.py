@@ -54,7 +54,7 @@ def trials() -> Iterator[Trial]:
     yield replace(
         _trial("the deadline comes", "a query waits, push", WHOLE_PUSH, codes(NO_RESULT)),
         arrange=while_waiting("orders", lambda _: None),
-        env={"OBS_TIMEOUT": "9s"},
+        env={"OBS_TIMEOUT": "30s"},
     )
 
 
