@@ -50,10 +50,11 @@ def read_file(path: Path, most_bytes: int) -> bytes:
     return content
 
 
-def write_atomically(path: Path, content: bytes, mode: int) -> None:
+def write_atomically(path: Path, content: bytes, mode: int, *, synced: bool = True) -> None:
     """Write a file that readers see whole: the old content or the new; raises OSError.
 
-    The temporary name does not end in ``.prom``, so that node_exporter never reads it.
+    ``synced`` says whether it must outlive a power cut. The temporary name does not end in
+    ``.prom``, so that node_exporter never reads it.
     """
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
@@ -61,7 +62,8 @@ def write_atomically(path: Path, content: bytes, mode: int) -> None:
             file.write(content)
             file.flush()
             os.fchmod(handle, mode)
-            os.fsync(handle)
+            if synced:
+                os.fsync(handle)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

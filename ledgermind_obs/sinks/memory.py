@@ -79,7 +79,8 @@ class FileMemory:
             if len(content) > MAX_BYTES:
                 self.path.unlink(missing_ok=True)
                 return
-            write_atomically(self.path, b"%08x\n" % zlib.crc32(content) + content, 0o600)
+            checked = b"%08x\n" % zlib.crc32(content) + content
+            write_atomically(self.path, checked, 0o600, synced=False)
             self._forget_the_oldest()
         except OSError as error:
             self._tell(
