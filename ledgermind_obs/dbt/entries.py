@@ -71,6 +71,7 @@ def report_of(
     sources = one_of_each(sorted(entries, key=lambda entry: entry.unique_id))
     if not sources:
         raise _nothing_to_measure(manifest, unmatched)
+    _check_alone(sources, manifest)
     return FreshnessReport(
         started_at=run.started_at,
         duration_seconds=run.duration_seconds,
@@ -85,17 +86,30 @@ def report_of(
     )
 
 
+def _check_alone(entries: Iterable[SourceFreshness], manifest: Manifest) -> None:
+    """Raise ArtifactError if the project has another source of an entry's series."""
+    entered = {entry.key: entry.unique_id for entry in entries}
+    for source in manifest.sources.values():
+        key = SourceKey(source.package_name, source.source_name, source.name)
+        unique_id = entered.get(key, source.unique_id)
+        if unique_id != source.unique_id:
+            raise _one_series(unique_id, source.unique_id)
+
+
+def _one_series(one: str, other: str) -> ArtifactError:
+    return ArtifactError(
+        f"{one} and {other} have one package, source and table name: their series would be one",
+        "rename one of them, and run dbt again",
+    )
+
+
 def one_of_each(entries: Iterable[SourceFreshness]) -> tuple[SourceFreshness, ...]:
     """Return the entries; raises ArtifactError if two of them would be one series."""
     found: dict[SourceKey, SourceFreshness] = {}
     for entry in entries:
         other = found.setdefault(entry.key, entry)
         if other is not entry:
-            raise ArtifactError(
-                f"{other.unique_id} and {entry.unique_id} have one package, source and table name:"
-                " their series would be one",
-                "rename one of them, and run dbt again",
-            )
+            raise _one_series(other.unique_id, entry.unique_id)
     return tuple(found.values())
 
 

@@ -141,7 +141,7 @@ def keep(inputs: Inputs, directory: Path) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(inputs))
         temporary.replace(directory / INPUTS_FILE)
-    except OSError:
+    except BaseException:  # also a signal
         temporary.unlink(missing_ok=True)
         raise
 

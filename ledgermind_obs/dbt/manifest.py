@@ -280,9 +280,11 @@ _M = TypeVar("_M", bound=Manifest)
 def read_manifest(content: bytes, name: str = "manifest.json") -> Manifest:
     """Return the sources of the manifest in ``content``; ``name`` is what errors call it.
 
-    Raises ArtifactError where it is cut short, not JSON, or of another shape.
+    Raises ArtifactError where it is cut short, not JSON, of another shape or an unknown schema.
     """
-    return _decode(content, name, Manifest)
+    manifest = _decode(content, name, Manifest)
+    check_schema(manifest.metadata, name)
+    return manifest
 
 
 def read_lookup_manifest(content: bytes, name: str = "manifest.json") -> LookupManifest:

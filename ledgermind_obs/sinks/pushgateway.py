@@ -118,6 +118,11 @@ class Pushgateway(msgspec.Struct, frozen=True):
                 f"{len(response.body)} bytes; a Pushgateway answers with 200 and nothing more",
                 "is this a Pushgateway? Nothing is known to be delivered",
             )
+        if not response.framed:
+            raise DestinationError(
+                f"{self.endpoint.url} answered the {method} without a length: it may have been cut",
+                "see what stands between; nothing is known to be delivered",
+            )
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> Response:
         from ledgermind_obs.http.client import request
