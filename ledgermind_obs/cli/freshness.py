@@ -147,7 +147,17 @@ def push(
     else:
         _show_delivery(report, delivery, sink, output)
     if fail_on:
-        sys.exit(1 if report.in_state(_FAIL_ON[fail_on]) else 0)
+        sys.exit(_decision(report, fail_on))
+
+
+def _decision(report: FreshnessReport, fail_on: str) -> int:
+    """Return the exit code that ``--fail-on`` asks for, and say by which sources it is not 0."""
+    bad = report.in_state(_FAIL_ON[fail_on])
+    if bad:
+        names = ", ".join(f"{source.name} {source.state.label}" for source in bad[:3])
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""  # noqa: PLR2004
+        warn(f"--fail-on {fail_on}: {names}{more}")
+    return 1 if bad else 0
 
 
 def _remember(project: Project, report: FreshnessReport, began: float) -> None:

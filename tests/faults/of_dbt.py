@@ -141,6 +141,8 @@ def _oddities(command: Command) -> Iterator[Trial]:
             wrong = {"at": moment, "do": deed, "how": how}
             well = not fault.endswith(("removed", "clean")) or moment == "begin"
             ends = codes(command.code) if well else _after_result(command)
+            if deed == "close_stdout" and moment == "begin":  # which sources, the log alone says
+                ends |= codes(UNUSABLE)
             yield _trial(fault, moment, command, ends, wrong, seconds=14.0)
 
 
