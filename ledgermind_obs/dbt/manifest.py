@@ -70,10 +70,18 @@ class Freshness(msgspec.Struct, frozen=True):
         return bool(self.warn_after) or bool(self.error_after)
 
 
-class Config(msgspec.Struct, frozen=True, gc=False):
+class Meta(msgspec.Struct, frozen=True):
+    """The part of dbt's ``meta`` that is read; ``dbt.meta_obs`` says what ``obs`` means."""
+
+    obs: Any = None
+    owner: Any = None
+
+
+class Config(msgspec.Struct, frozen=True):
     """The part of a node's ``config`` that lineage needs."""
 
     materialized: str | None = None
+    meta: Meta | None = None
     tags: str | list[str] | None = None
     loaded_at_field: str | None = None
     loaded_at_query: str | None = None
@@ -98,6 +106,8 @@ class Source(msgspec.Struct, frozen=True):
     original_file_path: str | None = None
     config: Config | None = None
     tags: str | list[str] | None = None
+    meta: Meta | None = None
+    source_meta: Meta | None = None
 
     resource_type = "source"
 
@@ -195,7 +205,7 @@ class DependsOn(msgspec.Struct, frozen=True, gc=False):
     nodes: list[str] | None = None
 
 
-class Node(msgspec.Struct, frozen=True, gc=False):
+class Node(msgspec.Struct, frozen=True):
     """Anything in the graph that is not a source: model, seed, test, metric, function."""
 
     name: str = ""
@@ -235,7 +245,7 @@ class Ref(msgspec.Struct, frozen=True, gc=False):
     version: str | int | float | None = None
 
 
-class Exposure(Node, frozen=True, gc=False):
+class Exposure(Node, frozen=True):
     """A use of the data outside dbt, such as an ML training job."""
 
     type: str | None = None
@@ -244,6 +254,7 @@ class Exposure(Node, frozen=True, gc=False):
     maturity: str | None = None
     refs: list[Ref] | None = None
     sources: list[list[str]] | None = None
+    meta: Meta | None = None
 
 
 class LineageManifest(Manifest, frozen=True):

@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import yaml
 
-from ledgermind_obs.dbt import yaml_files
 from ledgermind_obs.dbt.manifest import Exposure, Source
+from ledgermind_obs.dbt.positions import line_of
 from ledgermind_obs.findings import Finding
 from ledgermind_obs.lineage.graph import Lineage
-
-
-def line_of(text: str, resource: str, names: Sequence[str]) -> int:
-    """Return the line, from 1, that declares a resource; 0 if the text does not tell.
-
-    ``resource`` is dbt's key, such as ``sources``; ``names`` the names on the way to it, such as
-    source and table.
-    """
-    line, scope, key = 0, _composed(text), resource
-    for name in names:
-        found = [item for item in yaml_files.items_of(scope, key) if _name(item) == name]
-        if not found:
-            return 0
-        scope, key = found[0], "tables"
-        line = yaml_files.line_of(found[0])
-    return line
-
-
-@functools.lru_cache(maxsize=8)
-def _composed(text: str) -> yaml.Node | None:
-    """Return a document's nodes; many findings are about one file."""
-    try:
-        return yaml_files.compose(text)
-    except yaml_files.FaultyYamlError:
-        return None
-
-
-def _name(node: yaml.Node) -> str | None:
-    return yaml_files.text_of(yaml_files.value_of(node, "name"))
 
 
 def located(finding: Finding, lineage: Lineage, project_dir: Path | None) -> Finding:

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from ledgermind_obs.dbt.manifest import Source
+from ledgermind_obs.dbt.positions import line_of
 from ledgermind_obs.findings import Checked, Ignore, Unread, failing, without
 from ledgermind_obs.lineage.findings import CODES, Surroundings, check, is_covered
-from ledgermind_obs.lineage.locations import line_of
 from ledgermind_obs.monitoring.coverage import covered_by_dashboard, covered_by_rules, selectors
 from ledgermind_obs.monitoring.rules import read_rules
 from ledgermind_obs.render.findings import rendered
