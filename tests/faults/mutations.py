@@ -100,14 +100,14 @@ _OF_THE_GATE = (
     ),
     Mutation(
         "Prometheus' partial answer counts",
-        "gate/prometheus.py",
+        "gate/samples.py",
         "if answer.warnings or answer.isPartial:",
         "if answer.isPartial:",
         ("Prometheus/a warning@the gate, stale",),
     ),
     Mutation(
         "Prometheus' error with data counts",
-        "gate/prometheus.py",
+        "gate/samples.py",
         'if answer.status != "success":',
         "if not answer.status:",
         ("Prometheus/an error with data@the gate, stale",),
@@ -121,14 +121,14 @@ _OF_THE_GATE = (
     ),
     Mutation(
         "an answer of yesterday counts",
-        "gate/prometheus.py",
+        "gate/samples.py",
         "if not abs(gap) <= FUTURE_TOLERANCE.total_seconds():",
         "if not abs(gap) <= 1e9:",
         ("Prometheus/answer of yesterday@the gate, stale",),
     ),
     Mutation(
         "series of another project count",
-        "gate/prometheus.py",
+        "gate/samples.py",
         "        if found != value:\n",
         "        if not found:\n",
         ("Prometheus/another project@the gate, stale",),
