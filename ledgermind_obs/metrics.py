@@ -89,6 +89,11 @@ BUILD_STATUS = Metric(
     "build with --empty, --sample or --defer, or of some batches.",
     ("package", "model", "status"),
 )
+FAILED_TESTS = Metric(
+    "dbt_model_failed_tests",
+    "How many data tests and unit tests of a model or snapshot failed when they last ran.",
+    ("package", "model"),
+)
 EXPOSURE_AS_OF = Metric(
     "dbt_exposure_as_of_seconds",
     "Unix time of the newest data of a source that what the exposure reads can hold; absent if "
@@ -109,7 +114,7 @@ FRESHNESS_METRICS = (
     RUN_DURATION,
     BUILD_INFO,
 )
-BUILD_METRICS = (BUILT_AT, BUILD_STATUS, EXPOSURE_AS_OF)
+BUILD_METRICS = (BUILT_AT, BUILD_STATUS, FAILED_TESTS, EXPOSURE_AS_OF)
 METRICS = (*FRESHNESS_METRICS, *BUILD_METRICS)
 
 LAST_KNOWN = (LOADED_AT, CHECKED_AT)

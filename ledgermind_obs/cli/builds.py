@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from ledgermind_obs.cli import warn
 from ledgermind_obs.cli.help import OUTPUT, PROJECT, Command, HelpfulCommand, in_group
@@ -24,19 +24,15 @@ from ledgermind_obs.dbt.lock import locked
 from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from ledgermind_obs.dbt.manifest_file import ManifestChoice, check_project, manifest_of
 from ledgermind_obs.dbt.project import Dbt
-from ledgermind_obs.dbt.regular_file import read_regular
-from ledgermind_obs.dbt.run_results import RunResults, builds_of, read_run_results, written_at
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.freshness import FUTURE_TOLERANCE
 from ledgermind_obs.gate.as_of import AsOf, forgotten
 from ledgermind_obs.gate.builds import (
     build_series,
     built_at,
-    check_of_project,
     kept_series,
-    recorded,
     reported_nodes,
 )
+from ledgermind_obs.gate.runs import RUN_RESULTS, built_nothing, open_run, with_runs
 from ledgermind_obs.lineage.graph import Lineage
 from ledgermind_obs.metrics import BUILD_METRICS
 from ledgermind_obs.render.builds import BuiltNode, DataAge, as_document, as_lines, built_nodes
@@ -46,10 +42,7 @@ from ledgermind_obs.sinks.history import Record
 from ledgermind_obs.sinks.record import read_record, write_record
 
 FORMATS = click.Choice(["table", "json"])
-MOST_BYTES = 256 << 20
 REMEMBERED_SECONDS = 14 * 86400.0
-# dbt writes the file as it makes its date; one that was copied here has a later time of change.
-_AS_WRITTEN_SECONDS = 2.0
 
 PUSH_EXAMPLES = """
 # after each dbt build, before the gate
@@ -121,11 +114,11 @@ def push(
     with locked(project.private_target_path, lock_timeout):
         lineage = _lineage(dbt, choice)
         record = read_record(project.private_target_path, project.name, project.target, warn)
-        for found, skew in _runs(
-            paths or (project.target_path / "run_results.json",), dbt, lineage
-        ):
-            record = recorded(record, found, skew)
-        record = _kept(lineage, record)
+        named = paths or (project.target_path / RUN_RESULTS,)
+        runs = [open_run(path, lineage, project.target) for path in named]
+        for told in filter(None, map(built_nothing, runs)):
+            warn(f"{told}: push right after dbt build")
+        record = _kept(lineage, with_runs(record, runs))
         series = list(build_series(lineage, record))
         if dry_run:
             click.echo(exposition(series), nl=False)
@@ -149,48 +142,22 @@ def _lineage(dbt: Dbt, choice: ManifestChoice) -> Lineage:
     return Lineage(opened.manifest)
 
 
-def _runs(paths: tuple[Path, ...], dbt: Dbt, lineage: Lineage) -> list[tuple[RunResults, float]]:
-    """Return the run results, the earliest first, each with what its clock may be off."""
-    runs = []
-    for path in paths:
-        found, skew = _open(path)
-        check_of_project(found, lineage, dbt.project.target, str(path))
-        if not any(builds_of(found)):
-            command = found.args.which or "another command"
-            warn(f"{path} is of dbt {command}, which built nothing: push right after dbt build")
-        runs.append((found, skew))
-    return sorted(runs, key=lambda run: written_at(run[0]))
-
-
-def _open(path: Path) -> tuple[RunResults, float]:
-    try:
-        content = read_regular(path, MOST_BYTES)
-        changed_at = path.stat().st_ctime
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}",
-            "run dbt build first, or name its run_results.json with --run-results",
-        ) from error
-    found = read_run_results(content, datetime.now(UTC), str(path))
-    late = changed_at - written_at(found).timestamp()
-    is_as_written = abs(late) <= _AS_WRITTEN_SECONDS
-    return found, 0.0 if is_as_written else FUTURE_TOLERANCE.total_seconds()
-
-
 def _kept(lineage: Lineage, record: Record) -> Record:
     """Return the record without what is of no use any more."""
     reported = set(reported_nodes(lineage))
-    ours = {uid: runs for uid, runs in record.builds.items() if uid in reported}
-    last = {uid: run for uid, run in record.last.items() if uid in reported}
-    observations = {uid: seen for uid, seen in record.observations.items() if uid in lineage.nodes}
-    record = Record(record.project, record.target, observations, ours, last)
-    kept = forgotten(lineage, record.history, time.time() - REMEMBERED_SECONDS)
-    return Record(
+    record = Record(
         record.project,
         record.target,
-        {uid: list(seen) for uid, seen in kept.observations.items()},
-        {uid: list(runs) for uid, runs in kept.builds.items()},
-        last,
+        {uid: seen for uid, seen in record.observations.items() if uid in lineage.nodes},
+        {uid: runs for uid, runs in record.builds.items() if uid in reported},
+        {uid: run for uid, run in record.last.items() if uid in reported},
+        {uid: run for uid, run in record.tests.items() if uid in lineage.nodes},
+    )
+    kept = forgotten(lineage, record.history, time.time() - REMEMBERED_SECONDS)
+    return msgspec.structs.replace(
+        record,
+        observations={uid: list(seen) for uid, seen in kept.observations.items()},
+        builds={uid: list(runs) for uid, runs in kept.builds.items()},
     )
 
 

@@ -47,7 +47,8 @@ from ledgermind_obs.sinks.glance import Glance
 
 if TYPE_CHECKING:  # a push decides nothing, and does not pay for a gate
     from ledgermind_obs.gate.evidence import Evidence, Request
-    from ledgermind_obs.gate.judge import Policy, Verdict
+    from ledgermind_obs.gate.judge import Verdict
+    from ledgermind_obs.gate.policy import Policy
 
 # A run that was told to end has so long to say so.
 INTERRUPTION_SECONDS = 1.0
@@ -68,6 +69,8 @@ CHECK_EXAMPLES = """
 obs freshness check --exposure ml_training_pipeline && train
 # no source may be older than five days
 obs freshness check --max-age 5d
+# after dbt build of what is upstream: sources, tables and tests
+obs freshness check --exposure ml_training_pipeline --run-results target/run_results.json
 # without access to the warehouse: check what was last pushed
 obs freshness check --exposure ml_training_pipeline --prometheus http://prometheus:9090
 """
@@ -160,6 +163,18 @@ def _decision(report: FreshnessReport, fail_on: str) -> int:
     return 1 if bad else 0
 
 
+def _remembering(project: Project, run: Measure) -> Measure:
+    """Return the measurement that is remembered; the project's lock is held around it."""
+
+    def measured(chosen: Sequence[str], without: Sequence[str]) -> FreshnessReport:
+        began = time.time()
+        report = run(chosen, without)
+        _remember(project, report, began)
+        return report
+
+    return measured
+
+
 def _remember(project: Project, report: FreshnessReport, began: float) -> None:
     """Keep what was seen of each source: it tells later what a build could read."""
     from ledgermind_obs.sinks.history import looks_of, with_looks
@@ -176,12 +191,17 @@ def _remember(project: Project, report: FreshnessReport, began: float) -> None:
 
 _policy_options = in_group(
     GATE,
-    option("--max-age", type=Duration(), help="Block older sources, whatever dbt's limits say."),
+    option(
+        "--max-age",
+        type=Duration(),
+        help="Block older data, whatever dbt's limits say.  [default: what the exposure says in "
+        "meta.obs]",
+    ),
     option(
         "--fail-on",
         type=click.Choice(["warn", "error"]),
-        default="error",
-        help="The least of dbt's verdicts that blocks.",
+        help="The least of dbt's verdicts that blocks.  [default: what the exposure says in "
+        "meta.obs, else error]",
     ),
     option("--allow-error", is_flag=True, help="Allow sources past error_after."),
     option("--allow-empty", is_flag=True, help="Allow sources without a row."),
@@ -213,7 +233,7 @@ def check(
     exclude: tuple[str, ...],
     gate: Gate,
     max_age: float | None,
-    fail_on: str,
+    fail_on: str | None,
     explain: bool,
     output: str,
     lock_timeout: float,
@@ -222,7 +242,8 @@ def check(
     """Measure the sources, then decide whether ML training may run.
 
     Exit code 0 lets it run; every other one stops it. A source that cannot be measured stops it
-    too.
+    too. With --exposure the tables between the sources and the exposure count as well: built and
+    tested with success, and of data that is not older than each source's own limit.
     """
     from ledgermind_obs.cli.instruments import instruments
     from ledgermind_obs.gate.evidence import gather
@@ -235,8 +256,11 @@ def check(
         instruments(
             dbt,
             gate.manifest,
-            lambda chosen, without: _measure(
-                engine, chosen, without, quiet=quiet, tell_notes=gate.exposure is None
+            _remembering(
+                dbt.project,
+                lambda chosen, without: _measure(
+                    engine, chosen, without, quiet=quiet, tell_notes=gate.exposure is None
+                ),
             ),
             lock_timeout,
             remember,
@@ -259,6 +283,9 @@ def _request(dbt: Dbt, gate: Gate, select: tuple[str, ...], exclude: tuple[str, 
         prometheus=gate.prometheus,
         prometheus_labels=gate.prometheus_labels,
         push_max_age=gate.push_max_age,
+        tables=not gate.sources_only,
+        run_results=gate.run_results,
+        pushgateway=gate.pushgateway,
     )
 
 
@@ -506,13 +533,18 @@ def _tell_unmeasured(report: FreshnessReport, delivery: Delivery, *, in_table: b
             warn(f"{source.name} could not be measured: {source.message} ({kept})")
 
 
-def _policy(gate: Gate, max_age: float | None, fail_on: str, allow: dict[str, bool]) -> Policy:
-    from ledgermind_obs.gate.judge import Policy
+def _policy(
+    gate: Gate, max_age: float | None, fail_on: str | None, allow: dict[str, bool]
+) -> Policy:
+    from ledgermind_obs.gate.policy import Policy
 
     allowed = {State(name.removeprefix("allow_")) for name, given in allow.items() if given}
     return Policy(
-        fail_on_warn=fail_on == "warn",
+        fail_on_warn=fail_on == "warn" if fail_on else None,
         allowed=frozenset(allowed),
         max_age_seconds=max_age,
         tolerated=gate.tolerated,
+        allow_unbuilt=gate.allow_unbuilt,
+        allow_failed_test=gate.allow_failed_test,
+        allow_unknown_age=gate.allow_unknown_age,
     )

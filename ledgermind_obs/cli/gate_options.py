@@ -13,12 +13,13 @@ import msgspec
 from ledgermind_obs.cli.credentials import secret
 from ledgermind_obs.cli.help import GATE, SELECTION, Command, in_group
 from ledgermind_obs.cli.manifest_options import manifest_options
-from ledgermind_obs.cli.options import Duration, Label, option
+from ledgermind_obs.cli.options import Duration, Label, builds_evidence_options, option
 from ledgermind_obs.dbt.manifest_file import ManifestChoice
 
 if TYPE_CHECKING:  # a push without an exposure pays for neither
     from ledgermind_obs.http.endpoint import Endpoint
     from ledgermind_obs.lineage.blind_spots import Blindness
+    from ledgermind_obs.sinks.pushgateway import Pushgateway
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -44,6 +45,12 @@ class Gate(msgspec.Struct, frozen=True):
     prometheus: Endpoint | None
     prometheus_labels: Mapping[str, str]
     push_max_age: float
+    run_results: tuple[Path, ...]
+    pushgateway: Pushgateway | None
+    sources_only: bool
+    allow_unbuilt: tuple[str, ...]
+    allow_failed_test: tuple[str, ...]
+    allow_unknown_age: tuple[str, ...]
 
 
 _OPTIONS = in_group(
@@ -84,6 +91,31 @@ _OPTIONS = in_group(
         help="Maximum age of the last push and of each source's last check.",
     ),
     option(
+        "--run-results",
+        type=_FILE,
+        multiple=True,
+        help="What dbt build wrote; may be repeated.  [default: the project's run_results.json]",
+    ),
+    option("--sources-only", is_flag=True, help="Do not check the tables between."),
+    option(
+        "--allow-unbuilt",
+        multiple=True,
+        metavar="PATTERN",
+        help="Allow tables whose last build failed, was skipped, or is not known.",
+    ),
+    option(
+        "--allow-failed-test",
+        multiple=True,
+        metavar="PATTERN",
+        help="Allow failed tests; the pattern is of the test or its table.",
+    ),
+    option(
+        "--allow-unknown-age",
+        multiple=True,
+        metavar="PATTERN",
+        help="Allow data of unknown age; the pattern is of the table or the source.",
+    ),
+    option(
         "--allow-no-freshness",
         multiple=True,
         metavar="PATTERN",
@@ -101,6 +133,12 @@ _OPTIONS = in_group(
         metavar="PATTERN",
         help="Allow nodes whose own sources dbt cannot see.",
     ),
+)
+
+
+_OF_TABLES = (
+    *("run_results", "pushgateway", "sources_only"),
+    *("allow_unbuilt", "allow_failed_test", "allow_unknown_age"),
 )
 
 
@@ -122,7 +160,8 @@ def gate_options(command: Command) -> Command:
         allow_unseen: tuple[str, ...],
         **others: Any,
     ) -> Any:
-        _check_usage(exposure, artifact, prometheus, others)
+        own = {name: others.pop(name) for name in _OF_TABLES}
+        _check_usage(exposure, artifact, prometheus, {**others, **own})
         token = secret("OBS_PROMETHEUS_TOKEN", prometheus_token_file)
         gate = Gate(
             exposure=exposure,
@@ -133,10 +172,11 @@ def gate_options(command: Command) -> Command:
             prometheus=_endpoint(prometheus, token) if prometheus else None,
             prometheus_labels=dict(prometheus_label),
             push_max_age=push_max_age,
+            **own,
         )
         return command(gate=gate, **others)
 
-    return manifest_options(_OPTIONS(wrapper))
+    return manifest_options(_OPTIONS(builds_evidence_options(wrapper)))
 
 
 _measured_exposure = option(
@@ -161,6 +201,12 @@ def _check_usage(
 ) -> None:
     if artifact and prometheus:
         raise click.UsageError("check --artifact or --prometheus, not both")
+    if prometheus and others.get("pushgateway"):
+        raise click.UsageError("check the tables by --prometheus or --pushgateway, not both")
+    given = [name for name in _OF_TABLES if others.get(name)]
+    if given and not exposure:
+        named = "--" + given[0].replace("_", "-")
+        raise click.UsageError(f"{named} is about what is upstream of an --exposure: name one")
     if exposure and (others.get("select") or others.get("exclude")):
         raise click.UsageError("--exposure selects by itself: drop --select and --exclude")
 

@@ -14,6 +14,7 @@ from ledgermind_obs.dbt.manifest_file import (
     manifest_of,
     written_manifest,
 )
+from ledgermind_obs.dbt.meta_obs import settings_of
 from ledgermind_obs.dbt.project import Dbt
 from ledgermind_obs.freshness import FreshnessReport
 
@@ -49,6 +50,7 @@ def instruments(
         measure=measure,
         declared=declared,
         written=written,
+        settings=lambda manifest: settings_of(manifest, project.directory),
         lock=lambda: locked(project.private_target_path, lock_timeout),
         on_exposure=on_exposure,
     )

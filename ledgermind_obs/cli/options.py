@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ from ledgermind_obs.cli.credentials import check_username, check_vars, secret
 from ledgermind_obs.cli.help import (
     DESTINATION,
     ENGINE,
+    GATE,
     PROJECT,
     SELECTION,
     Command,
@@ -31,6 +32,9 @@ from ledgermind_obs.durations import parse_age
 from ledgermind_obs.engines.settings import Postgres
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.metrics import Metric
+
+if TYPE_CHECKING:  # loaded when there is something to say
+    from ledgermind_obs.sinks.pushgateway import Pushgateway
 
 _MULTIPLE = frozenset({"--select", "-s", "--exclude"})
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -251,6 +255,11 @@ _ACCESS = (
     option("--pushgateway-cert-file", type=_FILE, help="A client certificate, in PEM format."),
     option("--pushgateway-key-file", type=_FILE, help="The key of the client certificate."),
 )
+_ACCESS_NAMES = (
+    *("pushgateway_username", "pushgateway_password_file", "pushgateway_token_file"),
+    *("pushgateway_ca_file", "pushgateway_cert_file", "pushgateway_key_file"),
+)
+BUILDS_JOB = "dbt-builds"
 
 
 def _destination(job: str, prefix: str) -> Decorator:
@@ -294,7 +303,40 @@ def sink_options(command: Command) -> Command:
 
 def builds_sink_options(command: Command) -> Command:
     """Give a command the options of the destination of builds, made into ``sink``."""
-    return _destination("dbt-builds", "OBS_BUILDS")(_sink_wrapper(command, metrics.BUILD_METRICS))
+    return _destination(BUILDS_JOB, "OBS_BUILDS")(_sink_wrapper(command, metrics.BUILD_METRICS))
+
+
+def builds_evidence_options(command: Command) -> Command:
+    """Give a gate the options of the group that has builds, made into ``pushgateway`` or None."""
+
+    @in_group(
+        GATE,
+        option(
+            "--pushgateway",
+            env="OBS_GATE_PUSHGATEWAY",
+            metavar="URL",
+            help="Check the tables by what obs builds push pushed here.",
+        ),
+        option(
+            "--grouping-key",
+            type=Label(),
+            multiple=True,
+            help="Another label of the pushed group, in addition to job, project and target.",
+        ),
+        *_ACCESS,
+    )
+    @functools.wraps(command)
+    def wrapper(
+        dbt: Dbt, pushgateway: str | None, grouping_key: tuple[tuple[str, str], ...], **others: Any
+    ) -> Any:
+        access = {name: others.pop(name) for name in _ACCESS_NAMES}
+        found = None
+        if pushgateway:
+            labels = {"job": BUILDS_JOB, **_labels(dbt.project, grouping_key)}
+            found = _gateway(pushgateway, labels, 30.0, **access)
+        return command(dbt=dbt, pushgateway=found, **others)
+
+    return wrapper
 
 
 def _sink_wrapper(command: Command, held: tuple[Metric, ...]) -> Command:
@@ -306,33 +348,45 @@ def _sink_wrapper(command: Command, held: tuple[Metric, ...]) -> Command:
         textfile: Path | None,
         pushgateway: str,
         push_timeout: float,
-        pushgateway_username: str | None,
-        pushgateway_password_file: Path | None,
-        pushgateway_token_file: Path | None,
-        pushgateway_ca_file: Path | None,
-        pushgateway_cert_file: Path | None,
-        pushgateway_key_file: Path | None,
         **others: Any,
     ) -> Any:
-        from ledgermind_obs.http.endpoint import Endpoint, Tls
-        from ledgermind_obs.sinks.pushgateway import Pushgateway
-
+        access = {name: others.pop(name) for name in _ACCESS_NAMES}
         labels = _labels(dbt.project, grouping_key)
         if textfile:
             from ledgermind_obs.sinks.textfile import Textfile
 
             return command(dbt=dbt, sink=Textfile(textfile, labels, held), **others)
-        endpoint = Endpoint.parse(
-            pushgateway,
-            authorization=_authorization(
-                pushgateway_username, pushgateway_password_file, pushgateway_token_file
-            ),
-            tls=Tls(pushgateway_ca_file, pushgateway_cert_file, pushgateway_key_file),
-            timeout=push_timeout,
-        )
-        return command(dbt=dbt, sink=Pushgateway(endpoint, {"job": job, **labels}), **others)
+        group = {"job": job, **labels}
+        return command(dbt=dbt, sink=_gateway(pushgateway, group, push_timeout, **access), **others)
 
     return wrapper
+
+
+def _gateway(
+    url: str,
+    group: Mapping[str, str],
+    seconds: float,
+    *,
+    pushgateway_username: str | None,
+    pushgateway_password_file: Path | None,
+    pushgateway_token_file: Path | None,
+    pushgateway_ca_file: Path | None,
+    pushgateway_cert_file: Path | None,
+    pushgateway_key_file: Path | None,
+) -> Pushgateway:
+    """Return a group of the Pushgateway at this URL, with so many seconds for each call."""
+    from ledgermind_obs.http.endpoint import Endpoint, Tls
+    from ledgermind_obs.sinks.pushgateway import Pushgateway
+
+    endpoint = Endpoint.parse(
+        url,
+        authorization=_authorization(
+            pushgateway_username, pushgateway_password_file, pushgateway_token_file
+        ),
+        tls=Tls(pushgateway_ca_file, pushgateway_cert_file, pushgateway_key_file),
+        timeout=seconds,
+    )
+    return Pushgateway(endpoint, group)
 
 
 def _labels(project: Project, others: tuple[tuple[str, str], ...]) -> Mapping[str, str]:

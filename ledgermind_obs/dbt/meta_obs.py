@@ -27,6 +27,11 @@ class NoFreshness(msgspec.Struct, frozen=True):
     reason: str
     until: date | None = None
 
+    @property
+    def told(self) -> str:
+        """The reason, and until when it counts."""
+        return f"{self.reason} (until {self.until})" if self.until else self.reason
+
     def holds(self, now: datetime) -> bool:
         """Return whether it still counts; a day ends at midnight UTC."""
         return self.until is None or now.astimezone(UTC).date() <= self.until

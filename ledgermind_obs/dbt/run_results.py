@@ -21,6 +21,7 @@ from ledgermind_obs.freshness import FUTURE_TOLERANCE
 _SCHEMA = "/dbt/run-results/v6.json"  # dbt 1.8 to 2.0
 _BUILDING = frozenset({"build", "run", "seed", "snapshot", "retry"})
 _BUILT = frozenset({"model", "snapshot"})
+_TESTS = frozenset({"test", "unit_test"})
 
 
 class Status(StrEnum):
@@ -125,6 +126,21 @@ def builds_of(found: RunResults) -> Iterator[NodeBuild]:
         for result in found.results:
             if result.unique_id.split(".", 1)[0] in _BUILT:
                 yield _build(result, found)
+
+
+def results_of_tests(found: RunResults) -> dict[str, str]:
+    """Return the status of each test that was run: ``pass``, ``warn``, ``fail`` or ``error``.
+
+    A test that was skipped was not run, and says nothing.
+    """
+    if (found.args.which or "") not in _BUILDING | {"test"}:
+        return {}
+    told = {
+        result.unique_id: _told(result.status)
+        for result in found.results
+        if result.unique_id.split(".", 1)[0] in _TESTS
+    }
+    return {uid: status for uid, status in told.items() if status != "skipped"}
 
 
 def written_at(found: RunResults, name: str = "run_results.json") -> datetime:

@@ -65,10 +65,6 @@ class AsOf:
         """
         return _claims(self._evaluate((uid, None)))
 
-    def keeps_content(self, uid: str) -> bool:
-        """Return whether a node holds rows of its own, as tables do and views do not."""
-        return _keeps_content(self._lineage, uid)
-
     def certain(self, uid: str, build: Build) -> dict[str, float | None]:
         """Return what is certain of the sources in a recorded build, None if nothing is.
 
@@ -96,7 +92,7 @@ class AsOf:
     def _parts(self, uid: str, reader: _Reader) -> list[_Key]:
         """Return what a node's content comes from: builds of a table, else its parents."""
         is_build = reader is not None and reader[0] == uid
-        if not is_build and _keeps_content(self._lineage, uid):
+        if not is_build and keeps_content(self._lineage, uid):
             builds = self._builds_read(uid, reader)
             if builds:
                 return [(uid, (uid, index)) for index in builds]
@@ -109,7 +105,7 @@ class AsOf:
         if reader is not None and reader[0] == uid:
             return self._written(uid, reader[1], content)
         builds = self._builds_read(uid, reader)
-        if not _keeps_content(self._lineage, uid):
+        if not keeps_content(self._lineage, uid):
             return _spoilt(content) if self._is_spoilt(uid, builds) else content
         return content if builds else _Contents({}, content.unseen.union(content.known))
 
@@ -193,7 +189,7 @@ def forgotten(lineage: Lineage, history: History, before: float) -> History:
     return History(
         {uid: _recent_looks(seen, before) for uid, seen in history.observations.items()},
         {
-            uid: _folded([_settled(as_of, uid, build) for build in _last_builds(builds)])
+            uid: _folded([_settled(lineage, as_of, uid, build) for build in _last_builds(builds)])
             for uid, builds in history.builds.items()
         },
     )
@@ -239,8 +235,8 @@ def _least_certain(builds: Sequence[Build]) -> dict[str, float | None]:
     return least
 
 
-def _settled(as_of: AsOf, uid: str, build: Build) -> Build:
-    certain = as_of.certain(uid, build) if as_of.keeps_content(uid) else {}
+def _settled(lineage: Lineage, as_of: AsOf, uid: str, build: Build) -> Build:
+    certain = as_of.certain(uid, build) if keeps_content(lineage, uid) else {}
     return msgspec.structs.replace(build, certain=certain)
 
 
@@ -274,8 +270,8 @@ class _Looks:
 _NONE: frozenset[str] = frozenset()
 
 
-def _keeps_content(lineage: Lineage, uid: str) -> bool:
-    """Whether a node holds rows of its own; of a materialization not known here it is assumed."""
+def keeps_content(lineage: Lineage, uid: str) -> bool:
+    """Return whether a node holds rows of its own; of an unknown materialization it is assumed."""
     node = lineage.nodes.get(uid)
     if not isinstance(node, Node) or node.resource_type not in _KEPT:
         return False

@@ -6,13 +6,28 @@ from collections.abc import Iterable, Iterator
 
 from ledgermind_obs import metrics
 from ledgermind_obs.dbt.manifest import Node
-from ledgermind_obs.dbt.run_results import NodeBuild, RunResults, Status, builds_of, written_at
+from ledgermind_obs.dbt.run_results import (
+    NodeBuild,
+    RunResults,
+    Status,
+    builds_of,
+    results_of_tests,
+    written_at,
+)
 from ledgermind_obs.errors import ArtifactError
 from ledgermind_obs.gate.as_of import AsOf
 from ledgermind_obs.lineage.graph import Lineage
 from ledgermind_obs.metrics import Series
-from ledgermind_obs.sinks.history import Build, LastRun, Outcome, Record, with_builds
+from ledgermind_obs.sinks.history import (
+    Build,
+    LastRun,
+    Outcome,
+    Record,
+    with_builds,
+    with_tests,
+)
 
+_GREEN = frozenset({"pass", "warn", "success"})
 _OUTCOMES = {
     Status.SUCCESS: Outcome.WRITTEN,
     Status.PARTIAL: Outcome.SPOILT,
@@ -46,9 +61,10 @@ def check_of_project(found: RunResults, lineage: Lineage, target: str, name: str
 
 
 def recorded(record: Record, found: RunResults, skew: float) -> Record:
-    """Return the record with what a run built; ``skew`` is how many seconds its clock may be off.
+    """Return the record with what a run built and tested.
 
-    A run of dbt test, compile or the like changes nothing.
+    ``skew`` is how many seconds its clock may be off. A run of dbt compile or the like changes
+    nothing.
     """
     at = written_at(found).timestamp()
     run = found.metadata.invocation_id or found.metadata.generated_at
@@ -58,7 +74,8 @@ def recorded(record: Record, found: RunResults, skew: float) -> Record:
         build = _build(node, run, skew)
         if build:
             builds[node.unique_id] = build
-    return with_builds(record, builds, last)
+    tests = {uid: LastRun(status, at) for uid, status in results_of_tests(found).items()}
+    return with_tests(with_builds(record, builds, last), tests)
 
 
 def _build(node: NodeBuild, run: str, skew: float) -> Build | None:
@@ -89,8 +106,30 @@ def built_at(record: Record, uid: str) -> float | None:
     return max((build.started_at for build in written), default=None)
 
 
+def failed_tests(lineage: Lineage, record: Record) -> dict[str, list[str]]:
+    """Return, of each node that was tested, the ids of the tests that failed when they last ran.
+
+    A test that is no longer in the project says nothing.
+    """
+    found: dict[str, list[str]] = {}
+    for uid, run in record.tests.items():
+        for node in _tested_by(lineage, uid):
+            failing = found.setdefault(node, [])
+            if run.status not in _GREEN:
+                failing.append(uid)
+    return found
+
+
+def _tested_by(lineage: Lineage, uid: str) -> list[str]:
+    test = lineage.nodes.get(uid)
+    if not isinstance(test, Node):
+        return []
+    return [test.attached_node] if test.attached_node else lineage.parents(uid)
+
+
 def build_series(lineage: Lineage, record: Record) -> Iterator[Series]:
     """Yield what is on record of the nodes upstream of an exposure, and each exposure's as of."""
+    tests = failed_tests(lineage, record)
     for uid in reported_nodes(lineage):
         if uid in record.last:
             labels = node_labels(lineage, uid)
@@ -100,6 +139,8 @@ def build_series(lineage: Lineage, record: Record) -> Iterator[Series]:
             for status in Status:
                 value = float(status.value == record.last[uid].status)
                 yield Series(metrics.BUILD_STATUS, (*labels, status.value), value)
+            if uid in tests:
+                yield Series(metrics.FAILED_TESTS, labels, float(len(tests[uid])))
     yield from _as_of_series(lineage, record)
 
 
@@ -123,6 +164,6 @@ def kept_series(lineage: Lineage, record: Record, known: Iterable[Series]) -> It
     """Yield what a sink knows of nodes that are upstream of an exposure and not on record here."""
     unknown = {node_labels(lineage, u) for u in reported_nodes(lineage) if u not in record.last}
     for series in known:
-        of_a_node = series.metric in {metrics.BUILT_AT, metrics.BUILD_STATUS}
+        of_a_node = series.metric.labels[:2] == metrics.BUILT_AT.labels
         if of_a_node and series.label_values[:2] in unknown:
             yield series

@@ -18,6 +18,7 @@ import msgspec
 
 from ledgermind_obs.dbt.artifacts import Artifact, generated_at, last_artifact, open_artifact
 from ledgermind_obs.dbt.manifest import Exposure, LineageManifest, Manifest
+from ledgermind_obs.dbt.meta_obs import Settings
 from ledgermind_obs.dbt.project import Project, check_target_declared
 from ledgermind_obs.dbt.reconcile import narrowed, report_of_artifact
 from ledgermind_obs.dbt.selectors import holds, is_name, select, split
@@ -30,12 +31,17 @@ from ledgermind_obs.freshness import (
     SourceFreshness,
     Unwatched,
 )
+from ledgermind_obs.gate.built import Builds, merged, of_series
+from ledgermind_obs.gate.runs import builds_here
 from ledgermind_obs.lineage.blind_spots import BlindSpot, unwatched_spot
 from ledgermind_obs.lineage.graph import Lineage
 from ledgermind_obs.lineage.upstream import Upstream, upstream_of
+from ledgermind_obs.metrics import BUILD_METRICS, Series
+from ledgermind_obs.sinks.history import Observation, looks_by_check, looks_of
 
 if TYPE_CHECKING:  # what is measured now needs no HTTP
     from ledgermind_obs.http.endpoint import Endpoint
+    from ledgermind_obs.sinks.pushgateway import Pushgateway
 
 Lock = Callable[[], AbstractContextManager[None]]
 
@@ -51,7 +57,9 @@ class Kind(StrEnum):
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked, of which project, and by which evidence; ages are in seconds.
 
-    Without ``artifact`` and ``prometheus`` the sources are measured.
+    Without ``artifact`` and ``prometheus`` the sources are measured. With ``tables`` what is
+    between them and the exposure counts too: by ``run_results`` or the project's own last run and
+    its record, or by what was pushed to Prometheus or a ``pushgateway``.
     """
 
     project: Project
@@ -63,6 +71,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     prometheus: Endpoint | None = None
     prometheus_labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     push_max_age: float = 2700.0
+    tables: bool = True
+    run_results: tuple[Path, ...] = ()
+    pushgateway: Pushgateway | None = None
 
 
 class Instruments(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,12 +81,14 @@ class Instruments(msgspec.Struct, frozen=True, kw_only=True):
 
     ``measure`` takes what to select and to exclude. ``declared`` returns the manifest of the
     project as it is now, and takes the lock around dbt; ``written`` the one that a run has left, or
-    None if that is the same. ``on_exposure`` is called as soon as it is known what the exposure is.
+    None if that is the same. ``settings`` returns what a manifest says in ``meta.obs``.
+    ``on_exposure`` is called as soon as it is known what the exposure is.
     """
 
     measure: Callable[[Sequence[str], Sequence[str]], FreshnessReport]
     declared: Callable[[Lock], LineageManifest]
     written: Callable[[], LineageManifest | None]
+    settings: Callable[[LineageManifest], Settings] = lambda _: Settings()
     lock: Lock = nullcontext
     on_exposure: Callable[[Exposure], None] = lambda _: None
 
@@ -84,7 +97,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What is known: a report, the ids that must be in it, and where nothing can be known.
 
     ``blind`` has each blind spot's name, ``unmatched`` the parts of the selection that select
-    nothing; ``origin`` says in words where the report comes from, ``notes`` what to tell of it.
+    nothing; ``builds`` is None if nobody asked about tables; ``settings`` are the project's own.
+    ``origin`` says in words where the report comes from, ``notes`` what to tell of it.
     """
 
     kind: Kind
@@ -94,6 +108,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     blind: Mapping[BlindSpot, str] = msgspec.field(default_factory=dict)
     unmatched: tuple[str, ...] = ()
     upstream: Upstream | None = None
+    builds: Builds | None = None
+    settings: Settings = Settings()
     origin: str = ""
     notes: tuple[str, ...] = ()
 
@@ -138,23 +154,17 @@ def gather(request: Request, instruments: Instruments) -> Evidence:
 
 def measured_now(request: Request, instruments: Instruments) -> Evidence:
     """Return what a run finds; the caller holds the project's lock. Raises an ObsError."""
-    watch = Stopwatch()
     if request.exposure is None:
-        report = instruments.measure(request.select, request.exclude)
-        return Evidence(
-            kind=Kind.MEASURED,
-            report=report,
-            expected=frozenset(source.unique_id for source in report.sources),
-            gathered_at=watch.now(),
-            unmatched=tuple(_unmatched(report, request)),
-            blind=_blind(_hidden(report), request),
-        )
+        return _whole(request, instruments)
+    watch = Stopwatch()
     upstream = _upstream(instruments.declared(nullcontext), request.exposure, instruments)
+    began = watch.now()
     if not upstream.measured:
-        report = _nothing_measured(request.project, watch.now())
+        report = _nothing_measured(request.project, began)
     else:
         report = instruments.measure(upstream.selectors, ())
         upstream = _as_written(upstream, report, request.exposure, instruments)
+    looks = looks_of(report, began.timestamp(), watch.now().timestamp())
     return Evidence(
         kind=Kind.MEASURED,
         report=narrowed(report, upstream.lineage.manifest, upstream.measured),
@@ -162,8 +172,47 @@ def measured_now(request: Request, instruments: Instruments) -> Evidence:
         gathered_at=watch.now(),
         unmatched=report.unmatched,
         upstream=upstream,
+        builds=_builds(request, upstream, looks),
+        settings=instruments.settings(upstream.lineage.manifest),
         blind=_blind_upstream(upstream),
     )
+
+
+def _whole(request: Request, instruments: Instruments) -> Evidence:
+    """Return what a run finds of the project, or of a selection."""
+    watch = Stopwatch()
+    report = instruments.measure(request.select, request.exclude)
+    blind = _blind(_hidden(report), request)
+    settings = Settings()
+    if blind:  # only they need to know what the project says of itself
+        settings = instruments.settings(instruments.written() or instruments.declared(nullcontext))
+    return Evidence(
+        kind=Kind.MEASURED,
+        report=report,
+        expected=frozenset(source.unique_id for source in report.sources),
+        gathered_at=watch.now(),
+        unmatched=tuple(_unmatched(report, request)),
+        settings=settings,
+        blind=blind,
+    )
+
+
+def _builds(
+    request: Request,
+    upstream: Upstream,
+    looks: Mapping[str, Observation],
+    pushed: Builds | None = None,
+) -> Builds | None:
+    """Return what is known of the tables: here, or as it was pushed; None if nobody asked."""
+    if not request.tables:
+        return None
+    if request.pushgateway:
+        series = request.pushgateway.known(BUILD_METRICS)
+        pushed = of_series(upstream, series, looks, str(request.pushgateway))
+    if pushed and not request.run_results:
+        return pushed
+    here = builds_here(request.project, request.run_results, looks, upstream)
+    return merged(here, pushed) if pushed else here
 
 
 def last_known(given: Path | None, directories: Iterable[Path], upstream: Upstream) -> Evidence:
@@ -251,19 +300,22 @@ class _Declared(msgspec.Struct, frozen=True):
     unmatched: tuple[str, ...]
     upstream: Upstream | None
     blind: Mapping[BlindSpot, str]
+    settings: Settings
 
 
 def _declared(request: Request, instruments: Instruments) -> _Declared:
     """Return what should be known of what was asked for, without a run that says it."""
     manifest = instruments.declared(instruments.lock)
+    settings = instruments.settings(manifest)
     if request.exposure is not None:
         upstream = _upstream(manifest, request.exposure, instruments)
         blind = _blind_upstream(upstream)
-        return _Declared(manifest, upstream.measured, (), upstream, blind)
+        return _Declared(manifest, upstream.measured, (), upstream, blind, settings)
     chosen, unmatched = select(manifest, request.select, request.exclude)
     unwatched = manifest.unwatched()
     wanted = [uid for uid in chosen if manifest.measurable(uid)]
-    return _Declared(manifest, wanted, tuple(unmatched), None, _blind(unwatched, request))
+    blind = _blind(unwatched, request)
+    return _Declared(manifest, wanted, tuple(unmatched), None, blind, settings)
 
 
 def _recorded(request: Request, instruments: Instruments, path: Path) -> Evidence:
@@ -278,7 +330,7 @@ def _recorded(request: Request, instruments: Instruments, path: Path) -> Evidenc
     )
     written = watch.now() - generated_at(artifact.metadata, str(path))
     origin = f"{path}, written {format_age(max(0.0, written.total_seconds()))} ago"
-    return _evidence(Kind.ARTIFACT, report, declared, watch, origin)
+    return _evidence(request, Kind.ARTIFACT, report, declared, watch, origin)
 
 
 def _check_age(artifact: Artifact, name: str, limit: float, now: datetime) -> None:
@@ -303,20 +355,34 @@ def _pushed(request: Request, instruments: Instruments, endpoint: Endpoint) -> E
     labels = {"project": project.name, "target": project.target, **request.prometheus_labels}
     sources = [declared.manifest.sources[uid] for uid in sorted(declared.wanted)]
     found = pushed(endpoint, labels, sources, watch.now, request.push_max_age)
-    evidence = _evidence(Kind.PUSHED, found.report, declared, watch, found.origin)
+    evidence = _evidence(
+        request, Kind.PUSHED, found.report, declared, watch, found.origin, found.builds
+    )
     return msgspec.structs.replace(evidence, notes=found.notes)
 
 
 def _evidence(
-    kind: Kind, report: FreshnessReport, declared: _Declared, watch: Stopwatch, origin: str
+    request: Request,
+    kind: Kind,
+    report: FreshnessReport,
+    declared: _Declared,
+    watch: Stopwatch,
+    origin: str,
+    pushed: Sequence[Series] | None = None,
 ) -> Evidence:
+    upstream, looks, builds = declared.upstream, looks_by_check(report), None
+    if upstream:
+        seen = of_series(upstream, pushed, looks, origin) if pushed is not None else None
+        builds = _builds(request, upstream, looks, seen)
     return Evidence(
         kind=kind,
         report=report,
         expected=frozenset(declared.wanted),
         gathered_at=watch.now(),
         unmatched=declared.unmatched,
-        upstream=declared.upstream,
+        upstream=upstream,
+        builds=builds,
+        settings=declared.settings,
         origin=origin,
         blind=declared.blind,
     )

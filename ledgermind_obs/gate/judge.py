@@ -1,4 +1,4 @@
-"""The decision in front of a job: it may run on these sources, or it may not.
+"""The decision in front of a job: it may run on this data, or it may not.
 
 It fails closed: what was not measured, is not known, or is in a state nobody allowed, blocks.
 """
@@ -7,28 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from ledgermind_obs.freshness import STATES, SourceFreshness, State
+from ledgermind_obs.gate.policy import Permission, Policy, allowed, over
+from ledgermind_obs.gate.tables import TableJudgement, judge_tables
 from ledgermind_obs.lineage.blind_spots import Blindness, BlindSpot
 
 if TYPE_CHECKING:  # a verdict needs the evidence, not how it is gathered
     from ledgermind_obs.gate.evidence import Evidence
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gate lets through in addition to ``pass`` and, unless ``fail_on_warn``, ``warn``.
-
-    ``tolerated`` has the patterns of ids or names that a kind of blind spot may have.
-    """
-
-    fail_on_warn: bool = False
-    allowed: frozenset[State] = frozenset()
-    max_age_seconds: float | None = None
-    tolerated: Mapping[Blindness, tuple[str, ...]] = msgspec.field(default_factory=dict)
+# The kinds of blind spots that may be let through by name, and the option for it.
+TOLERATED_BY = {
+    Blindness.NO_FRESHNESS: "--allow-no-freshness",
+    Blindness.UNMEASURABLE: "--allow-no-freshness",
+    Blindness.SEED: "--allow-seed",
+    Blindness.UNSEEN: "--allow-unseen",
+    Blindness.OTHER_PROJECT: "--allow-unseen",
+}
+NO_FRESHNESS_IN_META = "meta.obs.no_freshness"
+_UNMEASURED = frozenset({Blindness.NO_FRESHNESS, Blindness.UNMEASURABLE})
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,14 +53,16 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Every source's judgement and what cannot be seen; one that blocks is enough.
 
     ``blind`` and ``unmatched`` block. So do the ids in ``absent``: they should be in the report.
-    ``tolerated`` has the blind spots that were let through, and the pattern that did.
+    ``tolerated`` has the blind spots that were let through, and by what. ``tables`` has what is
+    upstream of the exposure beside sources, and last what the exposure reads.
     """
 
     judgements: tuple[Judgement, ...]
+    tables: tuple[TableJudgement, ...] = ()
     blind: tuple[BlindSpot, ...] = ()
     unmatched: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
-    tolerated: Mapping[BlindSpot, str] = msgspec.field(default_factory=dict)
+    tolerated: Mapping[BlindSpot, Permission] = msgspec.field(default_factory=dict)
 
     @property
     def blockers(self) -> list[Judgement]:
@@ -78,31 +81,55 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return (
             bool(self.judgements)
             and all(not judgement.blocks for judgement in self.judgements)
+            and all(not table.blocks for table in self.tables)
             and not any(amiss)
         )
 
 
 def judge(evidence: Evidence, policy: Policy, now: datetime) -> Verdict:
     """Return the verdict on the evidence, each source at the age that it has at ``now``."""
+    upstream = evidence.upstream
+    said = evidence.settings.exposures.get(upstream.uid) if upstream else None
+    policy = policy.for_exposure(said)
     sources = evidence.report.sources
-    spots = {spot: _tolerating(spot, name, policy) for spot, name in evidence.blind.items()}
+    spots = {spot: _tolerating(evidence, spot, policy, now) for spot in evidence.blind}
+    judgements = tuple(
+        _judge(source, policy, (now - evidence.seen_at(source)).total_seconds())
+        for source in sources
+    )
     return Verdict(
-        judgements=tuple(
-            _judge(source, policy, (now - evidence.seen_at(source)).total_seconds())
-            for source in sources
-        ),
-        blind=tuple(spot for spot, pattern in spots.items() if pattern is None),
+        judgements=judgements,
+        tables=_tables(evidence, judgements, policy, now),
+        blind=tuple(spot for spot, by in spots.items() if by is None),
         unmatched=evidence.unmatched,
         absent=tuple(sorted(evidence.expected - {source.unique_id for source in sources})),
-        tolerated={spot: pattern for spot, pattern in spots.items() if pattern is not None},
+        tolerated={spot: by for spot, by in spots.items() if by is not None},
     )
 
 
-def _tolerating(spot: BlindSpot, name: str, policy: Policy) -> str | None:
-    """Return the pattern that lets a blind spot through, or None."""
-    for pattern in policy.tolerated.get(spot.kind, ()):
-        if fnmatchcase(spot.node, pattern) or fnmatchcase(name, pattern):
-            return pattern
+def _tables(
+    evidence: Evidence, judgements: tuple[Judgement, ...], policy: Policy, now: datetime
+) -> tuple[TableJudgement, ...]:
+    if evidence.upstream is None or evidence.builds is None:
+        return ()
+    sources = {
+        judged.source.unique_id: msgspec.structs.replace(judged.source, state=judged.state)
+        for judged in judgements
+    }
+    return judge_tables(evidence.builds, evidence.upstream, sources, policy, now)
+
+
+def _tolerating(
+    evidence: Evidence, spot: BlindSpot, policy: Policy, now: datetime
+) -> Permission | None:
+    """Return by what a blind spot is let through, or None."""
+    names, by = [spot.node, evidence.blind[spot]], TOLERATED_BY.get(spot.kind, "")
+    permission = allowed(by, policy.tolerated.get(spot.kind, ()), names)
+    if permission or spot.kind not in _UNMEASURED:
+        return permission
+    said = evidence.settings.sources.get(spot.node)
+    if said and said.no_freshness and said.no_freshness.holds(now):
+        return Permission(NO_FRESHNESS_IN_META, said.no_freshness.told)
     return None
 
 
@@ -111,7 +138,7 @@ def _judge(source: SourceFreshness, policy: Policy, passed: float) -> Judgement:
     measured = source.age_seconds
     age = None if measured is None else measured + max(0.0, passed)
     state = _state_at(source, age)
-    too_old = _over(age, policy.max_age_seconds) or _unknown_where_limited(state, age, policy)
+    too_old = over(age, policy.max_age_seconds) or _unknown_where_limited(state, age, policy)
     limit, seconds = _limit(source, state, policy, too_old=too_old)
     return Judgement(
         source=source,
@@ -136,9 +163,9 @@ def _state_at(source: SourceFreshness, age: float | None) -> State:
         return source.state
     if age is None and source.state is State.PASS:
         return State.MISSING  # fresh by no time at all
-    if _over(age, source.error_after_seconds):
+    if over(age, source.error_after_seconds):
         return State.ERROR
-    if _over(age, source.warn_after_seconds) and source.state is State.PASS:
+    if over(age, source.warn_after_seconds) and source.state is State.PASS:
         return State.WARN
     return source.state
 
@@ -153,16 +180,12 @@ def _limit(
     source: SourceFreshness, state: State, policy: Policy, *, too_old: bool
 ) -> tuple[str, float | None]:
     if too_old:
-        return "--max-age", policy.max_age_seconds
+        return policy.max_age_by, policy.max_age_seconds
     limits = {
         State.WARN: ("warn_after", source.warn_after_seconds),
         State.ERROR: ("error_after", source.error_after_seconds),
     }
     return limits.get(state, ("", None))
-
-
-def _over(age: float | None, limit: float | None) -> bool:
-    return age is not None and limit is not None and not age <= limit
 
 
 def freshness_at(evidence: Evidence, now: datetime) -> dict[str, tuple[str, float | None]]:

@@ -26,7 +26,7 @@ from ledgermind_obs.freshness import (
 )
 from ledgermind_obs.gate.samples import SEE_PUSHES, Sample, check_samples, query_pushed, told
 from ledgermind_obs.http.endpoint import Endpoint
-from ledgermind_obs.metrics import Metric
+from ledgermind_obs.metrics import BUILD_METRICS, Metric, Series
 
 _OF_SOURCES = (metrics.LOADED_AT, metrics.CHECKED_AT, metrics.STATUS)
 _OF_RUNS = (
@@ -36,15 +36,20 @@ _OF_RUNS = (
     metrics.LAST_SUCCESS,
 )
 _READ = (*_OF_SOURCES, *_OF_RUNS)
+_BUILD_NAMES = frozenset(metric.name for metric in BUILD_METRICS)
 # In seconds, the rest of what a float loses of a time of today.
 _ROUNDING = 0.001
 
 
 class Pushed(msgspec.Struct, frozen=True):
-    """A report of what was pushed, where it comes from in words, and what to tell of it."""
+    """A report of what was pushed, where it comes from in words, and what to tell of it.
+
+    ``builds`` are the series of what was built.
+    """
 
     report: FreshnessReport
     origin: str
+    builds: tuple[Series, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -60,9 +65,7 @@ def pushed(
     A source that was last checked more than ``max_age_seconds`` ago is missing. Raises
     DestinationError unless Prometheus answers whole, ArtifactError unless its answer is proven.
     """
-    samples = query_pushed(endpoint, _READ, labels)
-    now = clock()
-    check_samples(samples, _READ, labels, now)
+    samples, builds, now = _asked(endpoint, labels, clock)
     of_what = f"{labels['project']} (target {labels['target']})"
     run = _run(samples, of_what, now, max_age_seconds)
     by_source = _by_source(samples)
@@ -77,7 +80,32 @@ def pushed(
         whole=False,
         sources=tuple(entries),
     )
-    return Pushed(report, f"{endpoint.url}, as pushed {_ago(run.succeeded_at, now)}", run.notes)
+    origin = f"{endpoint.url}, as pushed {_ago(run.succeeded_at, now)}"
+    return Pushed(report, origin, tuple(_series(sample) for sample in builds), run.notes)
+
+
+def _asked(
+    endpoint: Endpoint, labels: Mapping[str, str], clock: Callable[[], datetime]
+) -> tuple[list[Sample], list[Sample], datetime]:
+    """Return the proven samples of sources and those of builds, of one moment.
+
+    Builds are pushed by another job: a job that is asked for is that of the sources.
+    """
+    of_both = {name: value for name, value in labels.items() if name != "job"}
+    samples = query_pushed(endpoint, (*_READ, *BUILD_METRICS), of_both)
+    now = clock()
+    builds = [sample for sample in samples if sample.name in _BUILD_NAMES]
+    job = labels.get("job")
+    rest = [sample for sample in samples if sample.name not in _BUILD_NAMES]
+    rest = [sample for sample in rest if job is None or sample.metric.get("job") == job]
+    check_samples(rest, _READ, of_both, now)
+    check_samples(builds, BUILD_METRICS, of_both, now)
+    return rest, builds, now
+
+
+def _series(sample: Sample) -> Series:
+    labels = tuple(sample.metric.get(label, "") for label in sample.of.labels)
+    return Series(sample.of, labels, sample.number)
 
 
 class _Run(msgspec.Struct, frozen=True):

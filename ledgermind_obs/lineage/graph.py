@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from ledgermind_obs.dbt.manifest import Exposure, LineageManifest, Node, Source, tags_of
-from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.errors import ArtifactError, ConfigurationError
 from ledgermind_obs.findings import nearest
 
 # Each reached node, nearest first, with the node it was reached from; None for a start.
@@ -95,6 +95,28 @@ def path(walk: Walk, uid: str) -> list[str]:
     while (step := walk[way[-1]]) is not None:
         way.append(step)
     return way
+
+
+def parents_first(lineage: Lineage, walk: Iterable[str]) -> list[str]:
+    """Return the reached nodes, each after its parents; raises ArtifactError if there is a cycle.
+
+    Parents that were not reached do not count.
+    """
+    inside, opened = dict.fromkeys(walk), set[str]()
+    order: dict[str, None] = {}
+    for start in inside:
+        stack = [start]
+        while stack:
+            uid = stack[-1]
+            waiting = [p for p in lineage.parents(uid) if p in inside and p not in order]
+            if uid in order or not waiting:
+                order[stack.pop()] = None
+            elif uid in opened:
+                raise ArtifactError(f"the lineage of {uid} has a cycle", "run dbt parse")
+            else:
+                opened.add(uid)
+                stack += waiting
+    return list(order)
 
 
 def sources_of(lineage: Lineage, walk: Walk) -> list[str]:

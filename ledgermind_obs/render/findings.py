@@ -13,6 +13,7 @@ import msgspec
 
 from ledgermind_obs import __version__
 from ledgermind_obs.findings import Checked, Code, Finding, Severity, Unread, failing
+from ledgermind_obs.render.counts import counted
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 _INDENT = "    "
@@ -67,11 +68,11 @@ def summary(checked: Checked) -> str:
     """Return one sentence: what was looked at, and how much of it is wrong."""
     severities = [finding.severity for finding in checked.findings]
     found = [
-        _count(severities.count(severity), severity.value)
+        counted(severities.count(severity), severity.value)
         for severity in Severity
         if severity in severities
     ]
-    unread = [f"{_count(len(checked.unread), 'file')} not read"] if checked.unread else []
+    unread = [f"{counted(len(checked.unread), 'file')} not read"] if checked.unread else []
     looked_at = [_looked_at(kind, len(things)) for kind, things in checked.looked_at.items()]
     return f"{', '.join(looked_at)}: {', '.join([*found, *unread]) or 'no finding'}"
 
@@ -224,7 +225,7 @@ def as_junit(checked: Checked, fail_on: str) -> str:
 def _outcome(case: ElementTree.Element, found: Sequence[Finding], *, fails: bool) -> None:
     text = "\n".join(line for finding in found for line in _paragraph(finding, None))
     if fails:
-        message = _count(len(found), found[0].severity.value)
+        message = counted(len(found), found[0].severity.value)
         ElementTree.SubElement(case, "failure", message=message).text = text
     else:
         ElementTree.SubElement(case, "system-out").text = text
@@ -251,10 +252,6 @@ def _ignore(finding: Finding) -> str:
 def _plain(text: str) -> str:
     """Return the text on one line, without what a terminal or XML would take for a command."""
     return _CONTROL.sub("\ufffd", " ".join(text.split()))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _indented(document: dict[str, Any]) -> str:

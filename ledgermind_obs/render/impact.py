@@ -9,6 +9,7 @@ import msgspec
 
 from ledgermind_obs.lineage.changes import Effect
 from ledgermind_obs.lineage.impact import Impact, Severity
+from ledgermind_obs.render.counts import counted
 
 MANY = 10
 
@@ -28,7 +29,7 @@ def summary(impacts: Sequence[Impact]) -> str:
     """Return one sentence: how many changes there are of each severity."""
     counts = Counter(impact.severity for impact in impacts)
     told = ", ".join(f"{counts[severity]} {severity}" for severity in Severity if counts[severity])
-    return f"{_count(len(impacts), 'node or change', 'nodes or changes')}: {told or 'nothing'}"
+    return f"{counted(len(impacts), 'node or change', 'nodes or changes')}: {told or 'nothing'}"
 
 
 def as_json(impacts: Sequence[Impact]) -> str:
@@ -70,9 +71,5 @@ def _what(impact: Impact) -> str:
 def _reached(impact: Impact) -> str:
     names = [way[-1] for way in impact.reach.exposures.values()]
     shown = ", ".join(names[:MANY]) + (f" and {len(names) - MANY} more" if names[MANY:] else "")
-    exposures = _count(len(names), "exposure", "exposures") + (f" ({shown})" if names else "")
-    return f"{_count(len(impact.reach.models), 'model', 'models')}, {exposures}"
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+    exposures = counted(len(names), "exposure", "exposures") + (f" ({shown})" if names else "")
+    return f"{counted(len(impact.reach.models), 'model', 'models')}, {exposures}"

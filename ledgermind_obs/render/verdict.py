@@ -8,22 +8,17 @@ from typing import Any
 
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.freshness import Scan
+from ledgermind_obs.gate.as_of import keeps_content
 from ledgermind_obs.gate.evidence import Evidence
-from ledgermind_obs.gate.judge import Judgement, Verdict
+from ledgermind_obs.gate.judge import TOLERATED_BY, Judgement, Verdict
+from ledgermind_obs.gate.policy import Permission
 from ledgermind_obs.lineage.blind_spots import Blindness, BlindSpot, advice
+from ledgermind_obs.render import tables
 from ledgermind_obs.render.columns import aligned
+from ledgermind_obs.render.counts import counted
 from ledgermind_obs.render.documents import report_document, source_document
 from ledgermind_obs.render.report import age_of, explanation, of_project
 from ledgermind_obs.render.subject import Subject, subject_of
-
-# The kinds of blind spots that may be let through by name, and the flag for it.
-TOLERATED_BY = {
-    Blindness.NO_FRESHNESS: "--allow-no-freshness",
-    Blindness.UNMEASURABLE: "--allow-no-freshness",
-    Blindness.SEED: "--allow-seed",
-    Blindness.UNSEEN: "--allow-unseen",
-    Blindness.OTHER_PROJECT: "--allow-unseen",
-}
 
 
 def sentence(evidence: Evidence, verdict: Verdict) -> str:
@@ -44,6 +39,7 @@ def body(evidence: Evidence, verdict: Verdict) -> list[str]:
         lines += _block(evidence, spot.node, [spot.reason], _mending(evidence, spot))
     for criterion in verdict.unmatched:
         lines += ["", f"{criterion!r} in the selection selects no source", f"  next: {_CORRECT}"]
+    lines += tables.blocks(evidence, verdict)
     lines += _judged_blocks(evidence, verdict.warnings) if upstream else []
     lines += _let_through(evidence, verdict)
     lines += _footing(evidence, verdict)
@@ -70,17 +66,30 @@ def document(evidence: Evidence, verdict: Verdict, now: datetime) -> dict[str, A
         "verdict": "pass" if verdict.lets_through else "block",
         "sentence": sentence(evidence, verdict),
         "decided_at": now,
-        "evidence": {"kind": evidence.kind, "origin": evidence.origin, "notes": evidence.notes},
+        "evidence": _evidence(evidence),
         "sources": [_judged(evidence, judgement) for judgement in verdict.judgements],
         "blind_spots": [_spot(evidence, spot) for spot in verdict.blind],
         "let_through": [
-            {**_spot(evidence, spot), "by": TOLERATED_BY[spot.kind], "pattern": pattern}
-            for spot, pattern in verdict.tolerated.items()
+            {**_spot(evidence, spot), "by": given.by, "pattern": given.pattern}
+            for spot, given in verdict.tolerated.items()
         ],
         "unmatched": verdict.unmatched,
         "absent": verdict.absent,
     }
-    return {**found, "exposure": _exposure(evidence)} if evidence.upstream else found
+    if evidence.upstream is None:
+        return found
+    judged = None if evidence.builds is None else tables.document(evidence, verdict)
+    return {**found, "tables": judged, "exposure": _exposure(evidence)}
+
+
+def _evidence(evidence: Evidence) -> dict[str, Any]:
+    builds = evidence.builds
+    return {
+        "kind": evidence.kind,
+        "origin": evidence.origin,
+        "builds": builds.origin if builds else None,
+        "notes": (*evidence.notes, *(builds.notes if builds else ())),
+    }
 
 
 _CORRECT = "correct it, or leave it out; see what there is: dbt ls --resource-type source"
@@ -94,7 +103,18 @@ def _permission(evidence: Evidence, verdict: Verdict) -> str:
     warned = f", {len(verdict.warnings)} with a warning" if verdict.warnings else ""
     if evidence.upstream is None:
         return f"{of_project(evidence.report)}{warned}"
-    return f"{_upstream(evidence, verdict)} measured{warned}"
+    not_judged = "; tables were not judged (--sources-only)" if _leaves_out_tables(evidence) else ""
+    return (
+        f"{_upstream(evidence, verdict)} measured{warned}{tables.permission(verdict)}{not_judged}"
+    )
+
+
+def _leaves_out_tables(evidence: Evidence) -> bool:
+    """Whether there are tables upstream of the exposure, and nobody asked about them."""
+    if evidence.upstream is None or evidence.builds is not None:
+        return False
+    lineage = evidence.upstream.lineage
+    return any(keeps_content(lineage, uid) for uid in evidence.upstream.walk)
 
 
 def _reasons(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
@@ -105,8 +125,10 @@ def _reasons(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
     if verdict.blind:
         where = f" upstream of {evidence.upstream.exposure.name}" if evidence.upstream else ""
         yield f"{_blind(verdict)}{where}"
+    if evidence.upstream:
+        yield from tables.reasons(verdict, evidence.upstream)
     if verdict.absent:
-        yield f"{_count(len(verdict.absent), 'source')} not in the evidence"
+        yield f"{counted(len(verdict.absent), 'source')} not in the evidence"
     if verdict.unmatched:
         yield f"nothing is selected by {' or '.join(map(repr, verdict.unmatched))}"
     if not (verdict.judgements or verdict.blind or verdict.absent or verdict.unmatched):
@@ -117,15 +139,15 @@ def _blind(verdict: Verdict) -> str:
     """Return how many blind spots block, and of what kind: in most projects all are of one."""
     kinds, number = {spot.kind for spot in verdict.blind}, len(verdict.blind)
     if kinds == {Blindness.NO_FRESHNESS}:
-        return f"{_count(number, 'source')} without freshness"
+        return f"{counted(number, 'source')} without freshness"
     if kinds <= {Blindness.NO_FRESHNESS, Blindness.UNMEASURABLE}:
-        return f"{_count(number, 'source')} that cannot be measured"
-    return _count(number, "blind spot")
+        return f"{counted(number, 'source')} that cannot be measured"
+    return counted(number, "blind spot")
 
 
 def _upstream(evidence: Evidence, verdict: Verdict) -> str:
     name = evidence.upstream.exposure.name if evidence.upstream else ""
-    return f"{_count(len(verdict.judgements), 'source')} upstream of {name}"
+    return f"{counted(len(verdict.judgements), 'source')} upstream of {name}"
 
 
 def _rows(verdict: Verdict) -> list[str]:
@@ -179,16 +201,24 @@ def _limit(judgement: Judgement) -> str:
 
 def _let_through(evidence: Evidence, verdict: Verdict) -> list[str]:
     lines = [
-        f"let through by {TOLERATED_BY[spot.kind]} {pattern}: "
-        f"{_name(evidence, spot.node)} {spot.reason}"
-        for spot, pattern in verdict.tolerated.items()
+        f"let through by {_given(given)}: {_name(evidence, spot.node)} {spot.reason}"
+        for spot, given in verdict.tolerated.items()
     ]
+    lines += tables.let_through(evidence, verdict)
     return ["", *lines] if lines else []
 
 
+def _given(given: Permission) -> str:
+    """Return an option with its pattern; what the project says itself is a reason."""
+    is_option = given.by.startswith("--")
+    return f"{given.by} {given.pattern}" if is_option else f"{given.by}, {given.pattern!r}"
+
+
 def _footing(evidence: Evidence, verdict: Verdict) -> list[str]:
-    lines = [f"note: {note}" for note in evidence.notes]
+    builds = evidence.builds
+    lines = [f"note: {note}" for note in (*evidence.notes, *(builds.notes if builds else ()))]
     lines += [f"evidence: {evidence.origin}"] if evidence.origin else []
+    lines += [f"builds: {builds.origin}"] if builds and builds.nodes and builds.origin else []
     if evidence.upstream and not verdict.lets_through:
         exposure = evidence.upstream.exposure
         owner = str(exposure.owner or "") or "nobody"
@@ -243,7 +273,3 @@ def _mending(evidence: Evidence, spot: BlindSpot) -> str:
 
 def _name(evidence: Evidence, uid: str) -> str:
     return next((name for spot, name in evidence.blind.items() if spot.node == uid), uid)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

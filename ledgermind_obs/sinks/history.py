@@ -7,7 +7,13 @@ from enum import StrEnum
 
 import msgspec
 
-from ledgermind_obs.freshness import STATES, FreshnessReport, State
+from ledgermind_obs.freshness import (
+    FUTURE_TOLERANCE,
+    STATES,
+    FreshnessReport,
+    SourceFreshness,
+    State,
+)
 
 # A source that is loaded each hour has as many changes in four days.
 MOST_LOOKS = 100
@@ -67,20 +73,27 @@ class History(msgspec.Struct, frozen=True):
 
 
 class LastRun(msgspec.Struct, frozen=True):
-    """How the last build of a node ended: ``success``, ``error``, ``skipped`` or ``partial``."""
+    """How something last ended, and when dbt wrote that down, in Unix seconds.
+
+    Of a build ``success``, ``error``, ``skipped`` or ``partial``; of a test dbt's word.
+    """
 
     status: str
     at: float
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What is remembered of one project and target; ``last`` has each node's last build."""
+    """What is remembered of one project and target.
+
+    ``last`` has each node's last build, ``tests`` each test's last run.
+    """
 
     project: str
     target: str
     observations: dict[str, list[Observation]] = {}
     builds: dict[str, list[Build]] = {}
     last: dict[str, LastRun] = {}
+    tests: dict[str, LastRun] = {}
 
     @property
     def history(self) -> History:
@@ -94,16 +107,30 @@ def looks_of(report: FreshnessReport, since: float, until: float) -> dict[str, O
     A newest row from the future is no more believed than none.
     """
     return {
-        source.unique_id: Observation(
-            since,
-            until,
-            source.loaded_at.timestamp()
-            if source.loaded_at and source.state is not State.FUTURE
-            else None,
-        )
+        source.unique_id: Observation(since, until, _newest(source))
         for source in report.sources
         if STATES[source.state].measured
     }
+
+
+def looks_by_check(report: FreshnessReport) -> dict[str, Observation]:
+    """Return what was seen of each source when it was checked, by a clock that may be off."""
+    gap = FUTURE_TOLERANCE.total_seconds()
+    return {
+        source.unique_id: Observation(
+            source.checked_at.timestamp() - gap,
+            source.checked_at.timestamp() + gap,
+            _newest(source),
+        )
+        for source in report.sources
+        if STATES[source.state].measured and source.checked_at
+    }
+
+
+def _newest(source: SourceFreshness) -> float | None:
+    if source.loaded_at is None or source.state is State.FUTURE:
+        return None
+    return source.loaded_at.timestamp()
 
 
 def with_looks(record: Record, looks: Mapping[str, Observation]) -> Record:
@@ -126,9 +153,15 @@ def with_builds(record: Record, builds: Mapping[str, Build], last: Mapping[str, 
     for uid, build in builds.items():
         others = [other for other in known.get(uid, []) if other.run != build.run]
         known[uid] = [*others, build]
-    newest = {
-        uid: run
-        for uid, run in last.items()
-        if uid not in record.last or record.last[uid].at <= run.at
-    }
-    return msgspec.structs.replace(record, builds=known, last={**record.last, **newest})
+    return msgspec.structs.replace(record, builds=known, last=_later(record.last, last))
+
+
+def with_tests(record: Record, tests: Mapping[str, LastRun]) -> Record:
+    """Return the record with the tests of another run."""
+    return msgspec.structs.replace(record, tests=_later(record.tests, tests))
+
+
+def _later(known: Mapping[str, LastRun], found: Mapping[str, LastRun]) -> dict[str, LastRun]:
+    """Return of each node the later of two runs."""
+    newer = {uid: run for uid, run in found.items() if uid not in known or known[uid].at <= run.at}
+    return {**known, **newer}

@@ -350,7 +350,6 @@ TRANSPORT: dict[str, Action] = {
     "silence": silence,
     "cut in the status line": cut(lambda _: 7),
     "cut in the headers": cut(lambda _: 30),
-    "cut before the body": cut(end_of_head),
     "stalled in the status line": stalled(lambda _: 7),
     "stalled in the headers": stalled(lambda _: 30),
     "chunk size is no number": odd_chunks,
@@ -376,6 +375,7 @@ TRANSPORT: dict[str, Action] = {
 
 # Of an answer that has a body; a PUT's has none.
 CUT_BODY: dict[str, Action] = {
+    "cut before the body": cut(end_of_head),
     "cut after one byte": cut(lambda content: end_of_head(content) + 1),
     "cut in the middle": cut(half_of_body),
     "cut before the last byte": cut(lambda content: len(content) - 1),

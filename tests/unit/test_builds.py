@@ -12,7 +12,13 @@ from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from ledgermind_obs.dbt.run_results import RunResults, read_run_results, written_at
 from ledgermind_obs.errors import ArtifactError
 from ledgermind_obs.freshness import State
-from ledgermind_obs.gate.builds import build_series, check_of_project, kept_series, recorded
+from ledgermind_obs.gate.builds import (
+    build_series,
+    check_of_project,
+    failed_tests,
+    kept_series,
+    recorded,
+)
 from ledgermind_obs.lineage.graph import Lineage
 from ledgermind_obs.metrics import Metric, Series
 from ledgermind_obs.sinks.history import (
@@ -24,6 +30,7 @@ from ledgermind_obs.sinks.history import (
     Record,
     looks_of,
     with_looks,
+    with_tests,
 )
 from ledgermind_obs.sinks.record import read_record, record_path, write_record
 from tests.unit import reports
@@ -82,7 +89,8 @@ def test_what_an_exposure_reads_through_a_skipped_table_is_of_unknown_age(versio
 
 
 def test_every_metric_of_builds_is_exported_once_all_is_built() -> None:
-    graph = lineage(source("raw"), model("fct", RAW), exposure("training", FCT))
+    about = model("t", FCT, kind="test", attached_node=FCT)
+    graph = lineage(source("raw"), model("fct", RAW), about, exposure("training", FCT))
     build = Build(started_at=20, completed_at=21, outcome=Outcome.WRITTEN)
     record = Record(
         "shop",
@@ -90,12 +98,14 @@ def test_every_metric_of_builds_is_exported_once_all_is_built() -> None:
         {RAW: [Observation(1, 2, 0.5)]},
         {FCT: [build]},
         {FCT: LastRun("success", 22)},
+        {"test.shop.t": LastRun("fail", 22)},
     )
 
     series = list(build_series(graph, record))
 
     assert {one.metric for one in series} == set(metrics.BUILD_METRICS)
     assert values(series, metrics.BUILT_AT) == {("shop", "fct"): 20}
+    assert values(series, metrics.FAILED_TESTS) == {("shop", "fct"): 1}
     assert values(series, metrics.EXPOSURE_AS_OF) == {("training", "shop", "app", "raw"): 0.5}
 
 
@@ -105,11 +115,24 @@ def test_a_run_that_is_read_twice_is_on_record_once() -> None:
     assert recorded(once, results("1.11", "build"), skew=0.0) == once
 
 
-def test_a_run_that_builds_nothing_changes_nothing() -> None:
+def test_a_run_that_builds_nothing_does_not_hide_the_builds() -> None:
     record = recorded(NOTHING, results("1.11", "build"), skew=0.0)
 
-    for name in ("test", "compile", "seed"):
+    for name in ("compile", "seed"):
         assert recorded(record, results("1.11", name), skew=0.0) == record
+    tested = recorded(record, results("1.11", "test"), skew=0.0)
+    assert (tested.builds, tested.last) == (record.builds, record.last)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_test_that_failed_is_on_record_until_it_is_green(version: str) -> None:
+    tested = recorded(NOTHING, results(version, "test"), skew=0.0)
+    failing = failed_tests(project(version), tested)
+    green = {uid: LastRun("pass", run.at + 1) for uid, run in tested.tests.items()}
+
+    assert [len(tests) for tests in failing.values() if tests] == [1]
+    assert not any(failed_tests(project(version), with_tests(tested, green)).values())
+    assert not any(failed_tests(lineage(source("raw")), tested).values())
 
 
 def test_an_older_run_that_is_read_later_does_not_become_the_last() -> None:

@@ -20,7 +20,8 @@ from ledgermind_obs.dbt.manifest_file import ManifestChoice
 from ledgermind_obs.dbt.project import Dbt, open_project
 from ledgermind_obs.freshness import State
 from ledgermind_obs.gate.evidence import Request, gather
-from ledgermind_obs.gate.judge import Policy, judge
+from ledgermind_obs.gate.judge import judge
+from ledgermind_obs.gate.policy import Policy
 from ledgermind_obs.metrics import (
     CHECKED_AT,
     LAST_SUCCESS,

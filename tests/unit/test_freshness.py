@@ -18,7 +18,8 @@ from ledgermind_obs.dbt.manifest import read_manifest
 from ledgermind_obs.dbt.reconcile import build_report, check_as_asked, report_of_artifact
 from ledgermind_obs.errors import ArtifactError, NothingSelectedError
 from ledgermind_obs.freshness import FUTURE_TOLERANCE, FreshnessReport, SourceFreshness, State
-from ledgermind_obs.gate.judge import Policy, judge
+from ledgermind_obs.gate.judge import judge
+from ledgermind_obs.gate.policy import Policy
 from tests.unit.recorded import RUN, VERSIONS, ended_at, log_of, report_of, scenario
 from tests.unit.reports import evidence
 

@@ -3,7 +3,8 @@ from datetime import timedelta
 import pytest
 
 from ledgermind_obs.freshness import State
-from ledgermind_obs.gate.judge import Policy, Verdict, judge
+from ledgermind_obs.gate.judge import Verdict, judge
+from ledgermind_obs.gate.policy import Policy
 from tests.unit.reports import DAY, HOUR, NOW, evidence, report, source
 
 AGES = {

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, State
 from ledgermind_obs.gate.evidence import Evidence, Kind
-from ledgermind_obs.gate.judge import Policy, judge
+from ledgermind_obs.gate.judge import judge
+from ledgermind_obs.gate.policy import Policy
 from ledgermind_obs.lineage.blind_spots import Blindness, BlindSpot
 from tests.unit.reports import DAY, HOUR, NOW, report, source
 

@@ -14,6 +14,7 @@ from ledgermind_obs.dbt.run_results import (
     Status,
     builds_of,
     read_run_results,
+    results_of_tests,
     written_at,
 )
 from ledgermind_obs.errors import ArtifactError
@@ -69,13 +70,18 @@ def test_a_build_began_before_it_was_complete_and_within_the_run(version: str) -
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_tests_are_told_from_builds(version: str) -> None:
+    found = results_of_tests(recorded(version, "test"))
+
     assert statuses(version, "test") == {}
+    assert sorted(found.values()) == ["fail", "pass", "pass", "warn"]
+    assert found.keys() == results_of_tests(recorded(version, "build")).keys()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_is_compiled_is_not_built_though_dbt_calls_it_a_success(version: str) -> None:
     assert {result.status for result in recorded(version, "compile").results} == {"success"}
     assert statuses(version, "compile") == {}
+    assert results_of_tests(recorded(version, "compile")) == {}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -129,6 +135,7 @@ def test_dbt_2_writes_statuses_with_a_capital() -> None:
     found = read_run_results(changed(results=results), NOW)
 
     assert list(builds_of(found)) == list(builds_of(recorded("1.11", "build")))
+    assert results_of_tests(found) == results_of_tests(recorded("1.11", "build"))
 
 
 def test_without_times_of_its_own_a_build_began_when_the_run_did() -> None:
