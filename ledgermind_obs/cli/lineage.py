@@ -113,6 +113,7 @@ def _surroundings(
     place: Workplace, rules: Path | None, dashboards: Path | None, artifact: Path | None
 ) -> Surroundings:
     from ledgermind_obs.dbt.artifacts import last_run
+    from ledgermind_obs.dbt.meta_obs import settings_of
     from ledgermind_obs.monitoring.files import dashboard_selectors, rule_selectors
 
     return Surroundings(
@@ -126,6 +127,8 @@ def _surroundings(
         rules=rule_selectors(rules),
         dashboards=dashboard_selectors(dashboards),
         measured=last_run(artifact, place.targets),
+        settings=settings_of(place.opened.manifest, place.project_dir),
+        now=datetime.now(UTC),
     )
 
 

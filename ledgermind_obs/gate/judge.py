@@ -14,7 +14,7 @@ import msgspec
 from ledgermind_obs.freshness import STATES, SourceFreshness, State
 from ledgermind_obs.gate.policy import Permission, Policy, allowed, over
 from ledgermind_obs.gate.tables import TableJudgement, judge_tables
-from ledgermind_obs.lineage.blind_spots import Blindness, BlindSpot
+from ledgermind_obs.lineage.blind_spots import UNMEASURED, Blindness, BlindSpot
 
 if TYPE_CHECKING:  # a verdict needs the evidence, not how it is gathered
     from ledgermind_obs.gate.evidence import Evidence
@@ -29,7 +29,6 @@ TOLERATED_BY = {
     Blindness.OTHER_PROJECT: "--allow-unseen",
 }
 NO_FRESHNESS_IN_META = "meta.obs.no_freshness"
-_UNMEASURED = frozenset({Blindness.NO_FRESHNESS, Blindness.UNMEASURABLE})
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +124,7 @@ def _tolerating(
     """Return by what a blind spot is let through, or None."""
     names, by = [spot.node, evidence.blind[spot]], TOLERATED_BY.get(spot.kind, "")
     permission = allowed(by, policy.tolerated.get(spot.kind, ()), names)
-    if permission or spot.kind not in _UNMEASURED:
+    if permission or spot.kind not in UNMEASURED:
         return permission
     said = evidence.settings.sources.get(spot.node)
     if said and said.no_freshness and said.no_freshness.holds(now):

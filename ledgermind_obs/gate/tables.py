@@ -51,7 +51,7 @@ class Age(msgspec.Struct, frozen=True, kw_only=True):
     """How old the data of one source is in a node, and by which limit that is judged.
 
     ``state`` is None if nothing is known. ``told`` says whether that is news: False if the source
-    itself, or a table upstream, is no better.
+    itself, or a table upstream, is no better, or if a build that failed explains it.
     """
 
     source: str
@@ -110,25 +110,21 @@ def judge_tables(
     lineage has a cycle.
     """
     ages = _Ages(upstream, sources, policy, now)
+    exposure = Built(keeps_content=False, as_of=builds.as_of)
+    known = {**builds.nodes, upstream.uid: exposure}
     found = []
     for uid in parents_first(upstream.lineage, upstream.walk):
-        known = builds.nodes.get(uid)
-        held = builds.as_of if uid == upstream.uid else known.as_of if known else {}
-        judged = ages.of(uid, held)
-        if known:
-            found.append(_judged(uid, known, upstream, policy, judged))
-        elif uid == upstream.uid:
-            found.append(_exposure(uid, judged))
+        if uid not in known:
+            ages.of(uid, {}, unbuilt=False)
+            continue
+        table = _of_build(uid, known[uid], upstream, policy)
+        judged = ages.of(uid, known[uid].as_of, unbuilt=table.blocks)
+        found.append(msgspec.structs.replace(table, ages=judged))
     return tuple(found)
 
 
-def _exposure(uid: str, ages: tuple[Age, ...]) -> TableJudgement:
-    return TableJudgement(uid=uid, build=Build.DONE, built=Built(keeps_content=False), ages=ages)
-
-
-def _judged(
-    uid: str, built: Built, upstream: Upstream, policy: Policy, ages: tuple[Age, ...]
-) -> TableJudgement:
+def _of_build(uid: str, built: Built, upstream: Upstream, policy: Policy) -> TableJudgement:
+    """Return the judgement of a node's build and tests, without that of the data in it."""
     names = [uid, upstream.lineage.label(uid)]
     build = _build(built)
     unbuilt = allowed("--allow-unbuilt", policy.allow_unbuilt, names)
@@ -143,7 +139,6 @@ def _judged(
         built=built,
         blocks_by_build=build is not Build.DONE and unbuilt is None,
         blocks_by_tests=not all(tests),
-        ages=ages,
         permissions=tuple(dict.fromkeys(filter(None, used))),
     )
 
@@ -168,15 +163,18 @@ class _Ages:
         self._upstream, self._sources, self._policy = upstream, sources, policy
         self._now = now.timestamp()
         self._bad: dict[str, frozenset[str]] = {}
+        self._unbuilt: set[str] = set()
 
-    def of(self, uid: str, as_of: AsOfSources) -> tuple[Age, ...]:
-        """Return the age of each measured source's data in a node."""
+    def of(self, uid: str, as_of: AsOfSources, *, unbuilt: bool) -> tuple[Age, ...]:
+        """Return the age of each measured source's data in a node, whose build may block."""
         source = self._sources.get(uid)
         if source is not None:
             verdict = self._policy.on_data(source, self._age(_newest(source)))
             self._bad[uid] = frozenset({uid}) if verdict.blocks else _NONE
             return ()
         parents = self._upstream.lineage.parents(uid)
+        if unbuilt or not self._unbuilt.isdisjoint(parents):
+            self._unbuilt.add(uid)
         inherited = _NONE.union(*(self._bad.get(parent, _NONE) for parent in parents))
         found = tuple(
             self._judged(uid, self._sources[name], moment, told=name not in inherited)
@@ -206,7 +204,7 @@ class _Ages:
             blocks=verdict.blocks and permission is None,
             limit=verdict.limit,
             limit_seconds=verdict.limit_seconds,
-            told=told,
+            told=told and not (verdict.state is None and uid in self._unbuilt),
             permission=permission,
         )
 

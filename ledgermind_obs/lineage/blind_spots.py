@@ -27,6 +27,10 @@ class Blindness(StrEnum):
     UNMEASURABLE = "unmeasurable"
 
 
+# That no run can measure a source, its owner may know, and say so in meta.obs.
+UNMEASURED = frozenset({Blindness.NO_FRESHNESS, Blindness.UNMEASURABLE})
+
+
 class BlindSpot(msgspec.Struct, frozen=True):
     """A node at or above an exposure where dbt's knowledge of the data ends."""
 
@@ -50,7 +54,8 @@ _ADVICE = {
     Blindness.SEED: "see who changed the seed's file last",
     Blindness.OTHER_PROJECT: "run the gate in that project too",
     Blindness.UNSEEN: "let it read its tables by source('…', '…') or ref('…')",
-    Blindness.NO_FRESHNESS: "give it freshness and a loaded_at_field",
+    Blindness.NO_FRESHNESS: "give it freshness and a loaded_at_field, "
+    "or a reason in meta.obs.no_freshness",
     Blindness.UNMEASURABLE: "give it a loaded_at_field or a loaded_at_query",
 }
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 
 import msgspec
 
 from ledgermind_obs.dbt.manifest import Node, Source
+from ledgermind_obs.dbt.meta_obs import Settings
 from ledgermind_obs.findings import Checked, Code, Finding, Severity, nearest, worst_first
-from ledgermind_obs.lineage.blind_spots import Blindness, advice, blind_spots
+from ledgermind_obs.lineage.blind_spots import UNMEASURED, Blindness, advice, blind_spots
 from ledgermind_obs.lineage.graph import Lineage, Walk, path
 from ledgermind_obs.metrics import source_labels
 from ledgermind_obs.monitoring.promql import Selector
@@ -67,6 +69,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     rules: Sequence[Selector] | None = None
     dashboards: Sequence[Selector] | None = None
     measured: frozenset[str] | None = None
+    settings: Settings = Settings()
+    now: datetime | None = None
 
 
 def check(lineage: Lineage, names: Sequence[str], around: Surroundings) -> Checked:
@@ -79,7 +83,7 @@ def check(lineage: Lineage, names: Sequence[str], around: Surroundings) -> Check
         *_of_clock(around),
         *(f for name, uids in known.items() if not uids for f in _absent(lineage, name)),
         *_of_exposures(lineage, starts),
-        *_of_blind_spots(lineage, walk),
+        *_of_blind_spots(lineage, walk, around),
         *_of_sources(lineage, walk, around),
         *_of_models(lineage, walk),
     ]
@@ -150,9 +154,15 @@ def _of_exposures(lineage: Lineage, starts: Iterable[str]) -> Iterator[Finding]:
             )
 
 
-def _of_blind_spots(lineage: Lineage, walk: Walk) -> Iterator[Finding]:
+def _of_blind_spots(lineage: Lineage, walk: Walk, around: Surroundings) -> Iterator[Finding]:
     for spot in blind_spots(lineage, walk):
-        yield _at(_BLIND[spot.kind], lineage, walk, spot.node, spot.reason, advice(spot.kind))
+        said = around.settings.sources.get(spot.node)
+        known = said.no_freshness if said and spot.kind in UNMEASURED else None
+        if known and around.now and known.holds(around.now):
+            continue
+        ended = f"; meta.obs.no_freshness counted until {known.until}" if known else ""
+        next_step = advice(spot.kind)
+        yield _at(_BLIND[spot.kind], lineage, walk, spot.node, spot.reason + ended, next_step)
 
 
 def _of_sources(lineage: Lineage, walk: Walk, around: Surroundings) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ import pytest
 
 from services.postgres import Postgres
 from services.prometheus import Pushgateway
+from tests.integration.building import dbt, write_models
 from tests.integration.shop import Shop, new_project, open_shop
 
 
@@ -33,4 +34,13 @@ def pushed(shop: Shop, shop_template: Path) -> Shop:
     result = shop.push()
     assert (result.returncode, result.stderr) == (0, "")
     shop.keep_parsed(shop_template)
+    return shop
+
+
+@pytest.fixture
+def built(shop: Shop) -> Shop:
+    """A shop that was measured, then built."""
+    write_models(shop)
+    assert shop.push().returncode == 0
+    assert dbt(shop, "build") == 0
     return shop

@@ -81,6 +81,12 @@ class Shop:
         """Run ``obs freshness push``."""
         return self.obs("freshness", "push", *argv, **env)
 
+    def forget(self) -> None:
+        """Lose what is remembered here, and what dbt last wrote."""
+        for path in self.directory.glob("target/obs/*/history.*.json"):
+            path.unlink()
+        (self.directory / "target/run_results.json").unlink(missing_ok=True)
+
     def start(self, *argv: str) -> subprocess.Popen[str]:
         """Start ``obs`` in the project and return at once."""
         return subprocess.Popen(

@@ -12,49 +12,10 @@ import pytest
 from ledgermind_obs import metrics
 from ledgermind_obs.metrics import Metric
 from ledgermind_obs.sinks.exposition import parse_exposition
-from tests.integration.shop import DBT, DEADLINE, Shop
+from tests.integration.building import break_model, dbt, write_models
+from tests.integration.shop import Shop
 
 GROUP = {"job": "dbt-builds", "project": "shop", "target": "prod"}
-MODELS = {
-    "stg_orders.sql": "select * from {{ source('app', 'orders') }}",
-    "fct_orders.sql": "{{ config(materialized='table') }} select * from {{ ref('stg_orders') }}",
-    "per_day.sql": "{{ config(materialized='table') }} select * from {{ ref('fct_orders') }}",
-    "aside.sql": "select 1 as id",
-    "models.yml": """
-models:
-  - name: fct_orders
-    columns:
-      - name: loaded_at
-        data_tests: [not_null]
-exposures:
-  - name: training
-    type: ml
-    owner: {name: ML, email: ml@example.org}
-    depends_on: [ref('per_day')]
-""",
-}
-
-
-@pytest.fixture
-def built(shop: Shop) -> Shop:
-    """A shop that was measured, then built."""
-    for name, text in MODELS.items():
-        (shop.directory / "models" / name).write_text(text)
-    assert shop.push().returncode == 0
-    dbt(shop, "build")
-    return shop
-
-
-def dbt(shop: Shop, *argv: str) -> int:
-    done = subprocess.run(
-        [DBT, *argv, "--profiles-dir", "."],
-        cwd=shop.directory,
-        env={**shop.env, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
-        capture_output=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-    return done.returncode
 
 
 def push(shop: Shop, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -77,11 +38,6 @@ def as_of(shop: Shop) -> float | None:
 
 def loaded_at(shop: Shop) -> float:
     return float(shop.sql("select extract(epoch from max(loaded_at)) from orders")[0][0])
-
-
-def break_model(shop: Shop, name: str) -> None:
-    path = shop.directory / "models" / name
-    path.write_text(path.read_text() + " where 1 / 0 = 1")
 
 
 def test_what_was_built_and_how_old_its_data_is_reach_the_gateway(built: Shop) -> None:
@@ -172,8 +128,7 @@ def test_with_empty_the_age_of_the_data_is_unknown_until_the_next_build(built: S
 
 
 def test_a_build_before_the_first_measurement_is_of_unknown_age(shop: Shop) -> None:
-    for name, text in MODELS.items():
-        (shop.directory / "models" / name).write_text(text)
+    write_models(shop)
     dbt(shop, "build")
     assert shop.push().returncode == 0
 

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Sequence
 
 from ledgermind_obs.durations import format_age
-from tests.truth.histories import Claim, World
+from tests.truth.gate import decisions
+from tests.truth.histories import DAY, HOUR, Claim, World
 
 HISTORIES = 20_000
+LIMITS = (6 * HOUR, DAY, 2 * DAY, 4 * DAY)
 SHARES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
 
 
@@ -34,7 +36,21 @@ def main() -> int:
     sys.stdout.write(f"behind the truth: {_shares(behind)}\n")
     for seed, claim in wrong[:10]:
         sys.stdout.write(f"seed {seed}: {claim}\n")
-    return 1 if wrong else 0
+    opened_wrongly = _gate(seeds)
+    return 1 if wrong or opened_wrongly else 0
+
+
+def _gate(seeds: Sequence[int]) -> int:
+    """Say how often the gate opens in the histories; return how often it should not have."""
+    made = [d for seed in seeds for d in decisions(World(seed), LIMITS[seed % len(LIMITS)])]
+    opened = [decision for decision in made if decision.opens]
+    wrong = [decision for decision in opened if decision.is_wrong]
+    could = sum(decision.age <= decision.limit for decision in made)
+    sys.stdout.write(
+        f"the gate: {len(made):,} decisions, {could:,} with data within the limit, "
+        f"{len(opened):,} open, {len(wrong)} over data that is too old\n"
+    )
+    return len(wrong)
 
 
 def too_late(claim: Claim) -> bool:

@@ -96,6 +96,7 @@ class World:
         self.running = 0
         self.taken: list[tuple[str, float, float, bool]] = []
         self.now = 0.0
+        self.on_ask: Callable[[], None] = lambda: None
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
@@ -129,6 +130,7 @@ class World:
         self.now = moment
 
     def _ask(self) -> Iterator[Claim]:
+        self.on_ask()
         as_of = AsOf(self.lineage, self.record())
         for node in self.tables:
             truth = self.content.get(node, {})

@@ -12,7 +12,8 @@ from ledgermind_obs.gate import as_of
 from ledgermind_obs.gate.as_of import AsOf
 from ledgermind_obs.sinks.history import Build, Outcome
 from tests.truth.__main__ import too_late
-from tests.truth.histories import EXPOSURE, HOUR, MINUTE, Settings, World
+from tests.truth.gate import decisions
+from tests.truth.histories import DAY, EXPOSURE, HOUR, MINUTE, Settings, World
 
 HISTORIES = 200
 NIGHTLY = Settings(
@@ -36,6 +37,14 @@ def test_no_claim_is_later_than_the_truth() -> None:
 
     assert not [claim for claim in claims if too_late(claim)]
     assert sum(claim.claimed is not None for claim in claims) > len(claims) / 2
+
+
+def test_the_gate_never_opens_over_data_that_is_older_than_the_limit() -> None:
+    made = [d for seed in range(HISTORIES) for d in decisions(World(seed), DAY)]
+
+    assert not [decision for decision in made if decision.is_wrong]
+    opened = sum(decision.opens for decision in made)
+    assert opened > sum(decision.age <= decision.limit for decision in made) / 4
 
 
 def test_with_a_measurement_each_quarter_of_an_hour_the_claims_are_at_most_that_far_behind() -> (

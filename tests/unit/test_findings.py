@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 
 from ledgermind_obs.dbt.manifest import Source
+from ledgermind_obs.dbt.meta_obs import settings_of
 from ledgermind_obs.dbt.positions import line_of
 from ledgermind_obs.findings import Checked, Ignore, Unread, failing, without
 from ledgermind_obs.lineage.findings import CODES, Surroundings, check, is_covered
@@ -276,7 +278,8 @@ def test_the_table_ends_with_what_to_do_next() -> None:
     assert rendered(_found("L203"), "table", "error").splitlines() == [
         "models/sources.yml  L203 error  app.raw has no freshness",
         "    app.raw → stg → fct → training",
-        "    next: give it freshness and a loaded_at_field (docs/lineage.md#l203)",
+        "    next: give it freshness and a loaded_at_field, or a reason in "
+        "meta.obs.no_freshness (docs/lineage.md#l203)",
         "    or:   --ignore L203:app.raw",
         "",
         "1 exposure, 3 nodes upstream, 1 source: 1 error",
@@ -378,3 +381,18 @@ def test_a_name_is_shown_on_one_line_and_commands_nothing(form: str) -> None:
     assert "r\ufffd\ufffd[2J" in text
     if form == "junit":
         ElementTree.fromstring(text)  # noqa: S314 - our own text
+
+
+def test_a_source_that_says_why_it_is_not_measured_is_no_finding_until_its_day() -> None:
+    said = {"no_freshness": {"reason": "changes by hand", "until": "2026-12-31"}}
+    found = lineage(
+        source("raw", freshness=None, meta={"obs": said}),
+        *sound()[1:],
+    )
+
+    def codes(now: datetime) -> list[str]:
+        around = Surroundings(settings=settings_of(found.manifest, None), now=now)
+        return [each.code for each in check(found, ["training"], around).findings]
+
+    assert "L203" not in codes(datetime(2026, 12, 31, tzinfo=UTC))
+    assert "L203" in codes(datetime(2027, 1, 1, tzinfo=UTC))

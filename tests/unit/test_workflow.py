@@ -21,19 +21,33 @@ def _steps(job: str) -> list[dict[str, Any]]:
     return steps
 
 
-def test_the_gate_stands_before_the_training_and_stops_the_job() -> None:
+def test_a_gate_stands_before_the_training_and_before_the_promotion_and_stops_the_job() -> None:
     names = [step.get("name") for step in _steps("train")]
-    gate = next(step for step in _steps("train") if "freshness check" in step.get("run", ""))
+    gates = [step for step in _steps("train") if "freshness check" in step.get("run", "")]
 
-    assert names.index(gate["name"]) < names.index("Train")
-    assert not {"continue-on-error", "if"} & gate.keys()
-    assert not set(gate["run"]) & set("|;&")
+    places = [names.index(gate["name"]) for gate in gates]
+    assert places[0] < names.index("Train") < places[1] < names.index("Promote")
+    for gate in gates:
+        assert not {"continue-on-error", "if"} & gate.keys()
+        assert not set(gate["run"]) & set("|;&")
 
 
-@pytest.mark.parametrize(("job", "command"), [("train", "freshness"), ("lineage", "lineage")])
-def test_the_commands_of_the_workflow_are_ones_that_obs_knows(job: str, command: str) -> None:
-    (line,) = [step["run"] for step in _steps(job) if f"obs {command}" in step.get("run", "")]
-    argv = shlex.split(line)
+def test_what_is_built_was_measured_before_and_is_pushed_even_if_it_failed() -> None:
+    runs = [step.get("run", "") for step in _steps("train")]
+    measured, built, pushed = (
+        next(i for i, run in enumerate(runs) if run.startswith(command))
+        for command in ("obs freshness push", "dbt build", "obs builds push")
+    )
 
-    assert argv[0] == "obs"
-    assert CliRunner().invoke(root, [*argv[1:], "--help"]).exit_code == 0
+    assert measured < built < pushed
+    assert _steps("train")[pushed]["if"] == "success() || failure()"
+
+
+@pytest.mark.parametrize("job", ["train", "lineage"])
+def test_the_commands_of_the_workflow_are_ones_that_obs_knows(job: str) -> None:
+    lines = [step["run"] for step in _steps(job) if step.get("run", "").startswith("obs ")]
+
+    assert lines
+    for line in lines:
+        argv = shlex.split(line)
+        assert CliRunner().invoke(root, [*argv[1:], "--help"]).exit_code == 0
