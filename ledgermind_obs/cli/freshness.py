@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,7 @@ import msgspec
 from ledgermind_obs import metrics
 from ledgermind_obs.cli import explain as explain_failure
 from ledgermind_obs.cli import warn
+from ledgermind_obs.cli.archive_options import archive_options, keep_evidence, manifest_path
 from ledgermind_obs.cli.gate_options import Above, Gate, exposure_option, gate_options
 from ledgermind_obs.cli.help import GATE, OUTPUT, in_group
 from ledgermind_obs.cli.options import (
@@ -69,6 +71,9 @@ CHECK_EXAMPLES = """
 obs freshness check --exposure ml_training_pipeline && train
 # no source may be older than five days
 obs freshness check --max-age 5d
+# keep what was judged, and judge it again a year later
+obs freshness check --exposure ml_training_pipeline --evidence evidence.json
+obs freshness check --replay evidence.json
 # after dbt build of what is upstream: sources, tables and tests
 obs freshness check --exposure ml_training_pipeline --run-results target/run_results.json
 # without access to the warehouse: check what was last pushed
@@ -221,6 +226,7 @@ _check_output_options = in_group(
 
 
 @freshness.command(cls=GateCommand, examples=CHECK_EXAMPLES)
+@archive_options
 @dbt_options
 @gate_options
 @_policy_options
@@ -236,6 +242,7 @@ def check(
     fail_on: str | None,
     explain: bool,
     output: str,
+    keep: Path | None,
     lock_timeout: float,
     **allow: bool,
 ) -> Answer:
@@ -266,8 +273,12 @@ def check(
             remember,
         ),
     )
-    verdict = judge(evidence, _policy(gate, max_age, fail_on, allow), evidence.gathered_at)
-    return Answer(verdict.lets_through, _in_words(evidence, verdict, output))
+    policy = _policy(gate, max_age, fail_on, allow)
+    verdict = judge(evidence, policy, evidence.gathered_at)
+    if keep:
+        manifest = manifest_path(dbt.project, gate.manifest)
+        keep_evidence(keep, evidence, policy, verdict, manifest)
+    return Answer(verdict.lets_through, in_words(evidence, verdict, output))
 
 
 def _request(dbt: Dbt, gate: Gate, select: tuple[str, ...], exclude: tuple[str, ...]) -> Request:
@@ -289,7 +300,8 @@ def _request(dbt: Dbt, gate: Gate, select: tuple[str, ...], exclude: tuple[str, 
     )
 
 
-def _in_words(evidence: Evidence, verdict: Verdict, output: str) -> str:
+def in_words(evidence: Evidence, verdict: Verdict, output: str) -> str:
+    """Return a verdict as text, or as JSON if ``output`` is that."""
     from ledgermind_obs.render import verdict as verdicts
 
     if output == "json":

@@ -20,7 +20,6 @@ from ledgermind_obs.gate.tables import (
     TableJudgement,
 )
 from ledgermind_obs.lineage.graph import Lineage
-from ledgermind_obs.lineage.owners import owner_of
 from ledgermind_obs.lineage.upstream import Upstream
 from ledgermind_obs.render.counts import counted
 
@@ -92,10 +91,10 @@ def let_through(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
 def document(evidence: Evidence, verdict: Verdict) -> list[dict[str, Any]]:
     """Return what is known of each table, and last of what the exposure reads, for programs."""
     upstream = evidence.upstream
-    return [_document(evidence, upstream, table) for table in verdict.tables if upstream]
+    return [_document(upstream, table) for table in verdict.tables if upstream]
 
 
-def _document(evidence: Evidence, upstream: Upstream, table: TableJudgement) -> dict[str, Any]:
+def _document(upstream: Upstream, table: TableJudgement) -> dict[str, Any]:
     built = table.built
     return {
         "unique_id": table.uid,
@@ -109,7 +108,7 @@ def _document(evidence: Evidence, upstream: Upstream, table: TableJudgement) -> 
         "data": [_age_document(age) for age in table.ages],
         "let_through": [{"by": each.by, "pattern": each.pattern} for each in table.permissions],
         "path": upstream.path(table.uid),
-        "owner": owner_of(upstream.lineage, evidence.settings, table.uid),
+        "owner": str(upstream.exposure.owner or ""),
         "next_step": next_step(table, upstream.lineage) if table.blocks else "nothing",
     }
 

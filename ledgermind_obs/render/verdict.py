@@ -13,6 +13,8 @@ from ledgermind_obs.gate.evidence import Evidence
 from ledgermind_obs.gate.judge import TOLERATED_BY, Judgement, Verdict
 from ledgermind_obs.gate.policy import Permission
 from ledgermind_obs.lineage.blind_spots import Blindness, BlindSpot, advice
+from ledgermind_obs.lineage.owners import named_owner
+from ledgermind_obs.lineage.upstream import Upstream
 from ledgermind_obs.render import tables
 from ledgermind_obs.render.columns import aligned
 from ledgermind_obs.render.counts import counted
@@ -183,7 +185,9 @@ def _block(evidence: Evidence, uid: str, facts: Iterable[str], next_step: str) -
     upstream = evidence.upstream
     name = upstream.lineage.label(uid) if upstream else _name(evidence, uid)
     path = [f"  {' → '.join(upstream.path(uid))}"] if upstream else []
-    return ["", "  ".join([name, *facts]), *path, f"  next: {next_step}"]
+    named = named_owner(upstream.lineage, evidence.settings, uid) if upstream else ""
+    owner = [f"  owner: {named}"] if named else []
+    return ["", "  ".join([name, *facts]), *path, *owner, f"  next: {next_step}"]
 
 
 def _facts(judgement: Judgement) -> list[str]:
@@ -230,6 +234,7 @@ def _footing(evidence: Evidence, verdict: Verdict) -> list[str]:
 def _judged(evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
     upstream, source = evidence.upstream, judgement.source
     path = {"path": upstream.path(source.unique_id)} if upstream else {}
+    owner = {"owner": _owner(evidence, upstream, source.unique_id)} if upstream else {}
     return {
         **source_document(source),
         "state": judgement.state,
@@ -239,7 +244,14 @@ def _judged(evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
         "limit_seconds": judgement.limit_seconds,
         "next_step": judgement.next_step,
         **path,
+        **owner,
     }
+
+
+def _owner(evidence: Evidence, upstream: Upstream, uid: str) -> str:
+    """Return who answers for a source: the one it names, else the exposure's owner."""
+    named = named_owner(upstream.lineage, evidence.settings, uid)
+    return named or str(upstream.exposure.owner or "")
 
 
 def _spot(evidence: Evidence, spot: BlindSpot) -> dict[str, Any]:

@@ -70,6 +70,16 @@ def write_atomically(path: Path, content: bytes, mode: int, *, synced: bool = Tr
         raise
 
 
+def replace_file(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a regular file that is there, or does not exist yet; links are followed to their end.
+
+    Raises OSError where it cannot be written, NotAFileError where there is something else.
+    """
+    end = Path(os.path.realpath(path))
+    check_file(end)
+    write_atomically(end, content, mode)
+
+
 def _check(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise NotAFileError(_KINDS.get(stat.S_IFMT(found.st_mode), "no regular file"))

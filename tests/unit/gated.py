@@ -72,3 +72,41 @@ def write_artifact(
     }
     document = {"metadata": metadata, "results": results, "elapsed_time": 1.0}
     (place / "prepared_sources.json").write_text(json.dumps(document))
+
+
+def write_run_results(
+    place: Path,
+    statuses: dict[str, str],
+    began: timedelta = HOUR,
+    command: str = "build",
+    **args: Any,
+) -> Path:
+    """Write what a run of dbt writes that began so long ago, a node after the other; return where.
+
+    Each takes ten seconds.
+    """
+    start = datetime.now(UTC) - began
+    moments = [start + timedelta(seconds=10 * number) for number in range(len(statuses) + 1)]
+    document = {
+        "metadata": {
+            "dbt_schema_version": "https://schemas.getdbt.com/dbt/run-results/v6.json",
+            "generated_at": moments[-1].isoformat(),
+            "invocation_id": f"run of {start}",
+        },
+        "results": [
+            {"unique_id": uid, "status": status, "timing": [_phase(*moments[at : at + 2])]}
+            for at, (uid, status) in enumerate(statuses.items())
+        ],
+        "args": {"which": command, **args},
+    }
+    path = place / "target/run_results.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def _phase(began: datetime, ended: datetime) -> dict[str, str]:
+    return {
+        "name": "execute",
+        "started_at": began.isoformat(),
+        "completed_at": ended.isoformat(),
+    }
