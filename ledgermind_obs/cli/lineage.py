@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ledgermind_obs.cli import warn
 from ledgermind_obs.cli.findings_options import Handling, findings_options, tell
 from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.cli.options import option
@@ -23,6 +24,8 @@ from ledgermind_obs.lineage.graph import Lineage, find_node, search
 
 if TYPE_CHECKING:
     from ledgermind_obs.lineage.impact import Impact
+    from ledgermind_obs.lineage.subgraph import Contents
+    from ledgermind_obs.lineage.upstream import Upstream
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -147,7 +150,11 @@ def _shown(path: Path) -> str:
 
 @lineage.command("graph", cls=HelpfulCommand, examples=GRAPH_EXAMPLES)
 @click.argument("exposure")
-@option("--freshness", is_flag=True, help="Show the state that the last run found.")
+@option(
+    "--freshness",
+    is_flag=True,
+    help="Show the state that the last run found, and of when the data in each table is.",
+)
 @option(
     "--artifact",
     env="OBS_LINEAGE_ARTIFACT",
@@ -186,7 +193,13 @@ def graph_command(
     if freshness or artifact:
         evidence = last_known(artifact, place.targets, upstream)
         states = freshness_at(evidence, datetime.now(UTC))
-    drawn = subgraph.graph_of(upstream, depth=depth, only_sources=only_sources, freshness=states)
+    drawn = subgraph.graph_of(
+        upstream,
+        depth=depth,
+        only_sources=only_sources,
+        freshness=states,
+        contents=_contents(place, upstream) if freshness else None,
+    )
     if output == "tree":
         from ledgermind_obs.cli.tree import show_tree
 
@@ -198,6 +211,19 @@ def graph_command(
         "json": graph.as_json,
     }
     click.echo(formats[output](drawn))
+
+
+def _contents(place: Workplace, upstream: Upstream) -> Mapping[str, Contents]:
+    """Return what is known of the tables upstream, if it is known whose they are."""
+    from ledgermind_obs.gate.runs import builds_here
+    from ledgermind_obs.gate.tables import contents_of
+
+    if place.project is None or not place.project.target:
+        return {}
+    builds = builds_here(place.project, (), {}, upstream)
+    for note in builds.notes:
+        warn(note)
+    return contents_of(builds)
 
 
 @lineage.command("search", cls=HelpfulCommand, examples=SEARCH_EXAMPLES)

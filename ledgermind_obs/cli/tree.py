@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.text import Text
 from rich.tree import Tree
 
 from ledgermind_obs.cli.show import print_lines
 from ledgermind_obs.dbt.manifest import Exposure
 from ledgermind_obs.durations import format_age
-from ledgermind_obs.lineage.subgraph import Graph, GraphNode
-from ledgermind_obs.render.graph import colour_of
+from ledgermind_obs.lineage.subgraph import BUILT, Graph, GraphNode
+from ledgermind_obs.render.graph import colour_of, contents_of
 
 
 def show_tree(graph: Graph, exposure: Exposure) -> None:
@@ -47,4 +49,6 @@ def _line(node: GraphNode, *more: str | None) -> Text:
         text.append(f"  {node.state.replace('_', ' ')}", style=colour_of(node.state))
     if node.age_seconds is not None:
         text.append(f" {format_age(node.age_seconds)}")
+    for words in contents_of(node, time.time()):
+        text.append(f"  {words}", style="dim" if words.startswith((BUILT, "as of")) else "red")
     return text

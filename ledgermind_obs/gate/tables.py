@@ -15,13 +15,14 @@ from ledgermind_obs.freshness import SourceFreshness, State
 from ledgermind_obs.gate.built import AsOfSources, Builds, Built
 from ledgermind_obs.gate.policy import Permission, Policy, allowed
 from ledgermind_obs.lineage.graph import parents_first
+from ledgermind_obs.lineage.subgraph import BUILT, Contents
 from ledgermind_obs.lineage.upstream import Upstream
 
 
 class Build(StrEnum):
     """How a node's last build stands."""
 
-    DONE = "built"
+    DONE = BUILT
     PARTIAL = "built in part"
     FAILED = "build failed"
     SKIPPED = "build skipped"
@@ -45,6 +46,21 @@ NEXT_STEPS = {
 TOO_OLD = "build it from data of now: dbt build --select +{name}, then obs builds push"
 UNKNOWN_AGE = "measure before you build: obs freshness push, dbt build, obs builds push"
 FAILED_TEST = "see what the test found: dbt test --select {name}"
+
+
+def contents_of(builds: Builds) -> dict[str, Contents]:
+    """Return what each table holds, as a graph shows it."""
+    return {
+        uid: Contents(_build(built).value, built.built_at, _oldest(built.as_of))
+        for uid, built in builds.nodes.items()
+        if built.keeps_content
+    }
+
+
+def _oldest(as_of: AsOfSources) -> float | None:
+    """Return the oldest moment; None if any is unknown, or there is none."""
+    known = [moment for moment in as_of.values() if moment is not None]
+    return min(known, default=None) if len(known) == len(as_of) else None
 
 
 class Age(msgspec.Struct, frozen=True, kw_only=True):

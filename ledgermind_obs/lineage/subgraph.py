@@ -11,20 +11,36 @@ from ledgermind_obs.lineage.graph import Lineage
 from ledgermind_obs.lineage.upstream import Upstream
 
 UNKNOWN = "unknown"
+BUILT = "built"
 # What is unknown is worse than a warning, and better than what is known to be wrong.
 _BEST_FIRST: list[str] = [*STATES]
 _BEST_FIRST.insert(State.WARN.rank + 1, UNKNOWN)
 WORST_FIRST = tuple(reversed(_BEST_FIRST))
 
 
+class Contents(msgspec.Struct, frozen=True):
+    """How a table's last build stands, in words, and what it holds; times are Unix seconds.
+
+    ``as_of`` is the oldest of what it holds of its sources; None if that of any is unknown.
+    """
+
+    build: str
+    built_at: float | None
+    as_of: float | None
+
+
 class GraphNode(msgspec.Struct, frozen=True):
-    """One node: ``kind`` is its materialization or type; ``state`` the worst at or above it."""
+    """One node: ``kind`` is its materialization or type; ``state`` the worst at or above it.
+
+    ``contents`` is None for what holds no data of its own, and if nobody asked.
+    """
 
     unique_id: str
     name: str
     kind: str
     state: str = ""
     age_seconds: float | None = None
+    contents: Contents | None = None
 
 
 class Graph(msgspec.Struct, frozen=True):
@@ -44,19 +60,25 @@ def graph_of(
     depth: int | None = None,
     only_sources: bool = False,
     freshness: Mapping[str, tuple[str, float | None]] | None = None,
+    contents: Mapping[str, Contents] | None = None,
 ) -> Graph:
     """Return the graph above an exposure, to so many steps from it.
 
     With ``only_sources`` every source hangs at the exposure itself; ``freshness`` gives each
-    source's state and age in seconds.
+    source's state and age in seconds, ``contents`` what each table holds.
     """
     lineage = upstream.lineage
     kept = _kept(upstream, depth, only_sources=only_sources)
-    states = _states(upstream, freshness) if freshness is not None else {}
+    states = _states(upstream, freshness, contents or {}) if freshness is not None else {}
     ages = {uid: age for uid, (_, age) in (freshness or {}).items()}
     nodes = {
         uid: GraphNode(
-            uid, lineage.label(uid), lineage.kind(uid), states.get(uid, ""), ages.get(uid)
+            uid,
+            lineage.label(uid),
+            lineage.kind(uid),
+            states.get(uid, ""),
+            ages.get(uid),
+            (contents or {}).get(uid),
         )
         for uid in kept
     }
@@ -80,14 +102,20 @@ def _kept(upstream: Upstream, depth: int | None, *, only_sources: bool) -> list[
 
 
 def _states(
-    upstream: Upstream, freshness: Mapping[str, tuple[str, float | None]]
+    upstream: Upstream,
+    freshness: Mapping[str, tuple[str, float | None]],
+    contents: Mapping[str, Contents],
 ) -> dict[str, str]:
     """Return the worst state at or above each node; what cannot be seen counts as unknown.
 
-    A state that is in no table keeps its name, and ranks with the unknown.
+    A state that is in no table, as of a table that was not built, keeps its name, and ranks with
+    the unknown.
     """
     lineage = upstream.lineage
     starts = {spot.node: UNKNOWN for spot in upstream.blind_spots if spot.node != upstream.uid}
+    unbuilt = {uid: contents[uid].build for uid in upstream.walk if uid in contents}
+    # What is furthest from the exposure explains what is skipped below it.
+    starts |= {uid: build for uid, build in reversed(unbuilt.items()) if build != BUILT}
     starts |= {uid: freshness.get(uid, (UNKNOWN, None))[0] for uid in upstream.measured}
     below = _below(lineage, upstream.walk)
     ranks = {str(state): rank for rank, state in enumerate(WORST_FIRST)}

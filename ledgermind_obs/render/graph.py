@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 
+from ledgermind_obs.durations import format_age
 from ledgermind_obs.freshness import STATES
-from ledgermind_obs.lineage.subgraph import UNKNOWN, Graph, GraphNode
+from ledgermind_obs.lineage.subgraph import BUILT, UNKNOWN, Graph, GraphNode
 from ledgermind_obs.render.palette import HEX
 
 _COLOURS = {state.value: HEX[meaning.colour] for state, meaning in STATES.items()}
@@ -52,9 +55,22 @@ def colour_of(state: str) -> str:
     return _COLOURS.get(state, HEX["red"])
 
 
+def contents_of(node: GraphNode, now: float) -> list[str]:
+    """Return what is known of a table: how its build failed, when it was built, its data's age."""
+    found = node.contents
+    if found is None:
+        return []
+    words = [] if found.build in {BUILT, node.state} else [found.build]
+    if found.built_at is not None:
+        words.append(f"built {format_age(max(0.0, now - found.built_at))} ago")
+    if found.as_of is None:
+        return [*words, "as of unknown"]
+    return [*words, f"as of {format_age(max(0.0, now - found.as_of))} ago"]
+
+
 def _told(node: GraphNode) -> str:
-    state = f" · {node.state.replace('_', ' ')}" if node.state else ""
-    return f"{node.name} ({node.kind}{state})"
+    state = [node.state.replace("_", " ")] if node.state else []
+    return f"{node.name} ({' · '.join([node.kind, *state, *contents_of(node, time.time())])})"
 
 
 def _dot(text: str) -> str:

@@ -100,7 +100,7 @@ def _document(upstream: Upstream, table: TableJudgement) -> dict[str, Any]:
         "unique_id": table.uid,
         "name": upstream.lineage.label(table.uid),
         "kind": upstream.lineage.kind(table.uid),
-        "build": table.build,
+        "build": table.build if built.keeps_content or built.status else None,
         "status": built.status or None,
         "built_at": _moment(built.built_at),
         "failed_tests": built.failed_tests,

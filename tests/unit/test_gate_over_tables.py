@@ -326,3 +326,33 @@ def test_a_replay_takes_nothing_else(place: Path) -> None:
 
     assert found.exit_code == 2
     assert "drop --max-age" in found.output
+
+
+def graph(*argv: str) -> str:
+    found = CliRunner().invoke(root, ["lineage", "graph", "training", "--freshness", *argv])
+    assert found.exit_code == 0, found.output
+    return found.stdout
+
+
+def test_the_graph_shows_when_each_table_was_built_and_of_when_its_data_is(place: Path) -> None:
+    shutil.copy(place / "prepared_sources.json", place / "target/sources.json")
+
+    drawn = graph().splitlines()
+
+    assert drawn[1].endswith("mart  table  pass  built 59 min ago  as of 3 h ago")
+    assert drawn[2].endswith("fct  table  pass  built 59 min ago  as of 3 h ago")
+    assert drawn[3].endswith("stg  view  pass")
+
+
+def test_the_graph_shows_below_which_table_all_is_lost(place: Path) -> None:
+    shutil.copy(place / "prepared_sources.json", place / "target/sources.json")
+    write_run_results(place, {**ALL, FCT: "error", MART: "skipped"})
+
+    drawn = graph().splitlines()
+
+    assert drawn[0].endswith("exposure · application  build failed")
+    assert drawn[2].endswith("fct  table  build failed  as of unknown")
+    assert drawn[3].endswith("stg  view  pass")
+    assert 'fct (table · build failed · as of unknown)"' in graph("--format", "mermaid")
+    nodes = {node["name"]: node for node in json.loads(graph("--format", "json"))["nodes"]}
+    assert nodes["fct"]["contents"]["build"] == "build failed"
