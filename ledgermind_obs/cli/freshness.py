@@ -18,8 +18,9 @@ from ledgermind_obs.cli import explain as explain_failure
 from ledgermind_obs.cli import warn
 from ledgermind_obs.cli.archive_options import archive_options, keep_evidence, manifest_path
 from ledgermind_obs.cli.gate_options import Above, Gate, exposure_option, gate_options
-from ledgermind_obs.cli.help import GATE, OUTPUT, in_group
+from ledgermind_obs.cli.help import DESTINATION, GATE, OUTPUT, in_group
 from ledgermind_obs.cli.options import (
+    BUILDS_JOB,
     Duration,
     SelectCommand,
     dbt_options,
@@ -46,6 +47,9 @@ from ledgermind_obs.freshness import UNMEASURED, FreshnessReport, State
 from ledgermind_obs.sinks.deliver import Delivery, Memory, Sink, deliver, deliver_failure
 from ledgermind_obs.sinks.exposition import exposition
 from ledgermind_obs.sinks.glance import Glance
+
+if TYPE_CHECKING:
+    from ledgermind_obs.sinks.history import Record
 
 if TYPE_CHECKING:  # a push decides nothing, and does not pay for a gate
     from ledgermind_obs.gate.evidence import Evidence, Request
@@ -118,6 +122,14 @@ _push_output_options = in_group(
 @freshness.command(cls=SelectCommand, examples=PUSH_EXAMPLES)
 @dbt_options
 @sink_options
+@in_group(
+    DESTINATION,
+    option(
+        "--builds-job",
+        default=BUILDS_JOB,
+        help="The job of obs builds push, where what exposures read is kept current.",
+    ),
+)
 @exposure_option
 @_push_output_options
 @lock_timeout_option("0s")
@@ -128,6 +140,7 @@ def push(
     select: tuple[str, ...],
     exclude: tuple[str, ...],
     above: Above | None,
+    builds_job: str,
     dry_run: bool,
     fail_on: str | None,
     output: str | None,
@@ -148,8 +161,10 @@ def push(
             began = time.time()
             preparing, quiet = _preparing(glance, looks=looks), output == "json"
             report = _measured(dbt, engine, above, select, exclude, quiet, preparing)
-        _remember(dbt.project, report, began)
+        before, after = _remember(dbt.project, report, began)
         delivery = None if dry_run else deliver(report, sink, _memory(dbt, sink), glance.held)
+        if delivery and after.builds:
+            _keep_builds_current(engine, sink, builds_job, before, after)
     if delivery is None:
         click.echo(exposition(metrics.report_series(report)), nl=False)
     else:
@@ -180,8 +195,36 @@ def _remembering(project: Project, run: Measure) -> Measure:
     return measured
 
 
-def _remember(project: Project, report: FreshnessReport, began: float) -> None:
-    """Keep what was seen of each source: it tells later what a build could read."""
+def _keep_builds_current(
+    engine: Engine, sink: Sink, job: str, before: Record, after: Record
+) -> None:
+    """Push of when the data is that exposures read, if what was seen of the sources changes it."""
+    from ledgermind_obs.dbt.manifest import read_lineage_manifest
+    from ledgermind_obs.dbt.manifest_file import open_manifest, written_manifest
+    from ledgermind_obs.gate.builds import as_of_series
+    from ledgermind_obs.lineage.graph import Lineage
+    from ledgermind_obs.sinks.pushgateway import Pushgateway
+
+    if not isinstance(sink, Pushgateway):
+        return  # a textfile of builds is written by obs builds push alone
+    dbt = engine if isinstance(engine, Dbt) else engine.dbt
+    named = None if isinstance(engine, Dbt) else engine.manifest.path
+    opened = (
+        open_manifest(named, read_lineage_manifest)
+        if named
+        else written_manifest(dbt, read_lineage_manifest)
+    )
+    lineage = Lineage(opened.manifest)
+    series = list(as_of_series(lineage, after))
+    if series and series != list(as_of_series(lineage, before)):
+        sink.of_job(job).post(series)
+
+
+def _remember(project: Project, report: FreshnessReport, began: float) -> tuple[Record, Record]:
+    """Keep what was seen of each source: it tells later what a build could read.
+
+    Returns what was on record before, and what is now.
+    """
     from ledgermind_obs.sinks.history import looks_of, with_looks
     from ledgermind_obs.sinks.record import read_record, write_record
 
@@ -192,6 +235,7 @@ def _remember(project: Project, report: FreshnessReport, began: float) -> None:
         write_record(directory, seen, troubles.append)
     for trouble in troubles[:1]:  # what cannot be read cannot be written either
         warn(trouble)
+    return record, seen
 
 
 _policy_options = in_group(

@@ -141,10 +141,11 @@ def build_series(lineage: Lineage, record: Record) -> Iterator[Series]:
                 yield Series(metrics.BUILD_STATUS, (*labels, status.value), value)
             if uid in tests:
                 yield Series(metrics.FAILED_TESTS, labels, float(len(tests[uid])))
-    yield from _as_of_series(lineage, record)
+    yield from as_of_series(lineage, record)
 
 
-def _as_of_series(lineage: Lineage, record: Record) -> Iterator[Series]:
+def as_of_series(lineage: Lineage, record: Record) -> Iterator[Series]:
+    """Yield the newest moment of each source that each exposure can read, where it is known."""
     as_of = AsOf(lineage, record.history)
     for uid, exposure in lineage.exposures.items():
         for name, moment in as_of.of(uid).items():

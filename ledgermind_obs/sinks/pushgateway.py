@@ -67,6 +67,10 @@ class Pushgateway(msgspec.Struct, frozen=True):
         endpoint = msgspec.structs.replace(self.endpoint, timeout=seconds)
         return msgspec.structs.replace(self, endpoint=endpoint)
 
+    def of_job(self, job: str) -> Pushgateway:
+        """Return the group of another job with the same project, target and other labels."""
+        return msgspec.structs.replace(self, grouping={**self.grouping, "job": job})
+
     def prepare(self) -> None:
         """Load the HTTP client, which takes as long as a small push."""
         import ledgermind_obs.http.client  # noqa: F401

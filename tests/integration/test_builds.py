@@ -59,6 +59,26 @@ def test_new_rows_in_a_source_do_not_make_a_table_newer(built: Shop) -> None:
     assert before < loaded_at(built) - 3600
 
 
+def test_a_push_keeps_what_an_exposure_reads_by_a_view_current_between_builds(
+    shop: Shop,
+) -> None:
+    write_models(shop)
+    models = shop.directory / "models/models.yml"
+    models.write_text(models.read_text().replace("ref('per_day')", "ref('stg_orders')"))
+    assert shop.push().returncode == 0
+    dbt(shop, "build")
+    assert push(shop).returncode == 0
+    before = as_of(shop)
+    shop.sql("insert into orders values (now())")
+
+    assert shop.push().returncode == 0
+
+    assert before is not None
+    assert as_of(shop) == pytest.approx(loaded_at(shop), abs=0.001)
+    assert loaded_at(shop) > before
+    assert statuses(shop), "the rest of the group stays"
+
+
 def test_a_build_that_fails_leaves_the_table_as_old_as_it_was(built: Shop) -> None:
     push(built)
     before, began = as_of(built), series(built, metrics.BUILT_AT)
