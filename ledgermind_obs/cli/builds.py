@@ -20,15 +20,18 @@ from ledgermind_obs.cli.options import (
     option,
     project_only_options,
 )
+from ledgermind_obs.cli.past_options import Past, past_options
 from ledgermind_obs.dbt.lock import locked
 from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from ledgermind_obs.dbt.manifest_file import ManifestChoice, check_project, manifest_of
 from ledgermind_obs.dbt.project import Dbt
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.gate.as_of import AsOf, forgotten
+from ledgermind_obs.gate.as_of import forgotten
 from ledgermind_obs.gate.builds import (
+    ExposuresAsOf,
     build_series,
     built_at,
+    exposures_as_of,
     kept_series,
     reported_nodes,
 )
@@ -93,6 +96,7 @@ def _run_results_option(command: Command) -> Command:
 @_run_results_option
 @manifest_options
 @builds_sink_options
+@past_options
 @_output_options
 @lock_timeout_option("1m")
 def push(
@@ -100,6 +104,7 @@ def push(
     paths: tuple[Path, ...],
     choice: ManifestChoice,
     sink: Sink,
+    past: Past,
     dry_run: bool,
     output: str | None,
     lock_timeout: float,
@@ -118,8 +123,10 @@ def push(
         runs = [open_run(path, lineage, project.target) for path in named]
         for told in filter(None, map(built_nothing, runs)):
             warn(f"{told}: push right after dbt build")
-        record = _kept(lineage, with_runs(record, runs))
-        series = list(build_series(lineage, record))
+        record = with_runs(record, runs)
+        record = _kept(lineage, past.learnt(lineage, record, runs, None if dry_run else sink))
+        as_of = exposures_as_of(lineage, record)
+        series = list(build_series(lineage, record, as_of))
         if dry_run:
             click.echo(exposition(series), nl=False)
             return
@@ -131,7 +138,22 @@ def push(
             )
         sink.put(series)
         write_record(project.private_target_path, record, warn)
-    _show(lineage, record, str(sink), output)
+    _tell_unknown(lineage, as_of)
+    _show(lineage, record, as_of, str(sink), output)
+
+
+def _tell_unknown(lineage: Lineage, as_of: ExposuresAsOf) -> None:
+    """Say of which measured sources it is not known how old their data in an exposure is."""
+    measurable = lineage.manifest.measurable
+    unknown = [
+        f"{lineage.label(uid)} reads {lineage.label(source)}"
+        for uid, moments in as_of.items()
+        for source, moment in moments.items()
+        if moment is None and measurable(source)
+    ]
+    if unknown:
+        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""  # noqa: PLR2004
+        warn(f"of unknown age: {', '.join(unknown[:3])}{more}; measure before you build")
 
 
 def _lineage(dbt: Dbt, choice: ManifestChoice) -> Lineage:
@@ -161,10 +183,12 @@ def _kept(lineage: Lineage, record: Record) -> Record:
     )
 
 
-def _show(lineage: Lineage, record: Record, destination: str, output: str | None) -> None:
+def _show(
+    lineage: Lineage, record: Record, as_of: ExposuresAsOf, destination: str, output: str | None
+) -> None:
     if output is None and not sys.stdout.isatty():
         return
-    nodes, ages = _built(lineage, record), _ages(lineage, record)
+    nodes, ages = _built(lineage, record), _ages(lineage, as_of)
     if output == "json":
         from ledgermind_obs.render.documents import to_json
 
@@ -181,10 +205,9 @@ def _built(lineage: Lineage, record: Record) -> list[BuiltNode]:
     return built_nodes(lineage, built)
 
 
-def _ages(lineage: Lineage, record: Record) -> list[DataAge]:
-    as_of = AsOf(lineage, record.history)
+def _ages(lineage: Lineage, as_of: ExposuresAsOf) -> list[DataAge]:
     return [
-        DataAge(exposure.name, lineage.label(source), moment)
-        for uid, exposure in lineage.exposures.items()
-        for source, moment in as_of.of(uid).items()
+        DataAge(lineage.label(uid), lineage.label(source), moment)
+        for uid, moments in as_of.items()
+        for source, moment in moments.items()
     ]

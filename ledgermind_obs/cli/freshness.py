@@ -201,7 +201,7 @@ def _keep_builds_current(
     """Push of when the data is that exposures read, if what was seen of the sources changes it."""
     from ledgermind_obs.dbt.manifest import read_lineage_manifest
     from ledgermind_obs.dbt.manifest_file import open_manifest, written_manifest
-    from ledgermind_obs.gate.builds import as_of_series
+    from ledgermind_obs.gate.builds import as_of_series, exposures_as_of
     from ledgermind_obs.lineage.graph import Lineage
     from ledgermind_obs.sinks.pushgateway import Pushgateway
 
@@ -215,8 +215,9 @@ def _keep_builds_current(
         else written_manifest(dbt, read_lineage_manifest)
     )
     lineage = Lineage(opened.manifest)
-    series = list(as_of_series(lineage, after))
-    if series and series != list(as_of_series(lineage, before)):
+    known = exposures_as_of(lineage, after)
+    series = list(as_of_series(lineage, known))
+    if series and known != exposures_as_of(lineage, before):
         sink.of_job(job).post(series)
 
 

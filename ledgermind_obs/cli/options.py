@@ -259,7 +259,7 @@ _ACCESS_NAMES = (
     *("pushgateway_username", "pushgateway_password_file", "pushgateway_token_file"),
     *("pushgateway_ca_file", "pushgateway_cert_file", "pushgateway_key_file"),
 )
-BUILDS_JOB = "dbt-builds"
+FRESHNESS_JOB, BUILDS_JOB = "dbt-freshness", "dbt-builds"
 
 
 def _destination(job: str, prefix: str) -> Decorator:
@@ -298,7 +298,7 @@ def _destination(job: str, prefix: str) -> Decorator:
 
 def sink_options(command: Command) -> Command:
     """Give a command the options of its destination, made into ``sink``."""
-    return _destination("dbt-freshness", "OBS")(_sink_wrapper(command, metrics.FRESHNESS_METRICS))
+    return _destination(FRESHNESS_JOB, "OBS")(_sink_wrapper(command, metrics.FRESHNESS_METRICS))
 
 
 def builds_sink_options(command: Command) -> Command:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from ledgermind_obs import metrics
 from ledgermind_obs.dbt.manifest import Node
@@ -127,7 +127,16 @@ def _tested_by(lineage: Lineage, uid: str) -> list[str]:
     return [test.attached_node] if test.attached_node else lineage.parents(uid)
 
 
-def build_series(lineage: Lineage, record: Record) -> Iterator[Series]:
+ExposuresAsOf = Mapping[str, Mapping[str, float | None]]
+
+
+def exposures_as_of(lineage: Lineage, record: Record) -> ExposuresAsOf:
+    """Return, of each exposure, the newest moment of each source that it can read."""
+    as_of = AsOf(lineage, record.history)
+    return {uid: as_of.of(uid) for uid in lineage.exposures}
+
+
+def build_series(lineage: Lineage, record: Record, as_of: ExposuresAsOf) -> Iterator[Series]:
     """Yield what is on record of the nodes upstream of an exposure, and each exposure's as of."""
     tests = failed_tests(lineage, record)
     for uid in reported_nodes(lineage):
@@ -141,17 +150,16 @@ def build_series(lineage: Lineage, record: Record) -> Iterator[Series]:
                 yield Series(metrics.BUILD_STATUS, (*labels, status.value), value)
             if uid in tests:
                 yield Series(metrics.FAILED_TESTS, labels, float(len(tests[uid])))
-    yield from as_of_series(lineage, record)
+    yield from as_of_series(lineage, as_of)
 
 
-def as_of_series(lineage: Lineage, record: Record) -> Iterator[Series]:
+def as_of_series(lineage: Lineage, as_of: ExposuresAsOf) -> Iterator[Series]:
     """Yield the newest moment of each source that each exposure can read, where it is known."""
-    as_of = AsOf(lineage, record.history)
-    for uid, exposure in lineage.exposures.items():
-        for name, moment in as_of.of(uid).items():
+    for uid, moments in as_of.items():
+        for name, moment in moments.items():
             source = lineage.manifest.sources[name]
             if moment is not None:
-                labels = (exposure.name, source.package_name, source.source_name, source.name)
+                labels = (lineage.exposures[uid].name, *source.key)
                 yield Series(metrics.EXPOSURE_AS_OF, labels, moment)
 
 

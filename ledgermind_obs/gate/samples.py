@@ -90,16 +90,21 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 def query_pushed(
-    endpoint: Endpoint, wanted: Sequence[Metric], labels: Mapping[str, str]
+    endpoint: Endpoint,
+    wanted: Sequence[Metric],
+    labels: Mapping[str, str],
+    at: float | None = None,
 ) -> list[Sample]:
-    """Return the series of some metrics that Prometheus has now of the groups with these labels.
+    """Return the series of some metrics that Prometheus has of the groups with these labels.
 
-    Raises DestinationError unless it answers whole, and as Prometheus does.
+    It has them now, or had them at a moment in Unix seconds. Raises DestinationError unless it
+    answers whole, and as Prometheus does.
     """
     names = "|".join(metric.name for metric in wanted)
     matchers = "".join(f",{name}={_quoted(value)}" for name, value in labels.items())
     expression = f'{{__name__=~"{names}"{matchers}}}'
-    response = request(endpoint, "GET", f"/api/v1/query?query={quote(expression)}")
+    moment = "" if at is None else f"&time={at:.3f}"
+    response = request(endpoint, "GET", f"/api/v1/query?query={quote(expression)}{moment}")
     answer = _answer(endpoint, response)
     if answer.status != "success":
         words = " ".join(answer.error.split()) or "no reason"

@@ -15,6 +15,7 @@ from ledgermind_obs.freshness import State
 from ledgermind_obs.gate.builds import (
     build_series,
     check_of_project,
+    exposures_as_of,
     failed_tests,
     kept_series,
     recorded,
@@ -77,7 +78,7 @@ def test_what_an_exposure_reads_through_a_skipped_table_is_of_unknown_age(versio
     before = datetime(2026, 11, 1, tzinfo=UTC)
     record = recorded(seen(NOTHING, before, 5.0), results(version, "build"), skew=0.0)
 
-    series = list(build_series(project(version), record))
+    series = list(build_series(project(version), record, exposures_as_of(project(version), record)))
 
     assert values(series, metrics.EXPOSURE_AS_OF) == {}
     status = values(series, metrics.BUILD_STATUS)
@@ -101,7 +102,7 @@ def test_every_metric_of_builds_is_exported_once_all_is_built() -> None:
         {"test.shop.t": LastRun("fail", 22)},
     )
 
-    series = list(build_series(graph, record))
+    series = list(build_series(graph, record, exposures_as_of(graph, record)))
 
     assert {one.metric for one in series} == set(metrics.BUILD_METRICS)
     assert values(series, metrics.BUILT_AT) == {("shop", "fct"): 20}
