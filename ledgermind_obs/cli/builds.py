@@ -170,9 +170,10 @@ def _show(lineage: Lineage, record: Record, destination: str, output: str | None
 
         click.echo(to_json(as_document(nodes, ages, destination)))
         return
-    from ledgermind_obs.cli.show import show_rows
+    from ledgermind_obs.cli.show import screen
+    from ledgermind_obs.render.terminal import rows_text
 
-    show_rows(as_lines(nodes, ages, time.time()))
+    click.echo(rows_text(as_lines(nodes, ages, time.time()), screen()))
     click.echo(f"\npushed to {destination}")
 
 

@@ -392,13 +392,18 @@ def _write_report(measured: FreshnessReport, output: str) -> None:
 
         click.echo(to_json(report_document(measured)))
     elif output == "text":
-        from ledgermind_obs.cli.show import show_report
-
-        show_report(measured)
+        _show_report(measured)
     else:
         from ledgermind_obs.render.report import as_html, as_markdown
 
         click.echo(as_markdown(measured) if output == "markdown" else as_html(measured))
+
+
+def _show_report(measured: FreshnessReport) -> None:
+    from ledgermind_obs.cli.show import screen
+    from ledgermind_obs.render.terminal import report_text
+
+    click.echo(report_text(measured, screen()))
 
 
 def _explaining(engine: Engine) -> Engine:
@@ -568,9 +573,7 @@ def _show_delivery(
 
         click.echo(to_json(pushed_document(report, delivery, str(sink))))
     elif output == "table" or sys.stdout.isatty():
-        from ledgermind_obs.cli.show import show_report
-
-        show_report(report)
+        _show_report(report)
         click.echo(f"pushed {delivery.series} series to {sink}")
     _tell(sink, delivery.notice)
     _tell_unmeasured(report, delivery, in_table=output != "json" and sys.stdout.isatty())

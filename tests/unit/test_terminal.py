@@ -1,0 +1,62 @@
+"""What a person sees on a terminal, as text."""
+
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from ledgermind_obs import secrets
+from ledgermind_obs.freshness import STATES, State
+from ledgermind_obs.render.terminal import report_text, rows_text
+from tests.unit.reports import HOUR, report, source, unmeasured
+
+
+def console(width: int = 200, *, colours: bool = False) -> Console:
+    shown = Console(width=width, force_terminal=colours, color_system="standard")
+    shown.no_color = not colours
+    return shown
+
+
+def test_the_worst_source_is_the_last_line_before_the_summary() -> None:
+    text = report_text(report(source("b", State.ERROR, 99 * HOUR), source("a")), console())
+
+    first, second, empty, summary = text.splitlines()
+    assert (first.split()[0], second.split()[0], empty) == ("app.a", "app.b", "")
+    assert summary.endswith("1 pass, 1 error")
+
+
+def test_a_source_without_an_answer_has_no_age_and_says_why() -> None:
+    line = report_text(report(unmeasured("a")), console()).splitlines()[0]
+
+    assert line.split(maxsplit=4)[:4] == ["app.a", "query", "error", "–"]
+    assert line.endswith(unmeasured("a").message)
+
+
+def test_each_state_has_its_colour_where_the_terminal_has_colours() -> None:
+    for state, meaning in STATES.items():
+        shown = report_text(report(source("a", state)), console(colours=True))
+        codes = {"green": 32, "yellow": 33, "magenta": 35, "red": 31}
+        assert f"\x1b[{codes[meaning.colour]}m{state.label}" in shown
+
+
+def test_a_cell_that_is_too_wide_is_folded_and_loses_nothing() -> None:
+    lines = rows_text([("name", "x" * 50)], console(30)).splitlines()
+
+    assert len(lines) == 3
+    assert "".join(lines).replace("name", "").replace(" ", "") == "x" * 50
+
+
+@pytest.fixture
+def no_secrets() -> Iterator[None]:
+    secrets.forget()
+    yield
+    secrets.forget()
+
+
+def test_a_secret_is_not_shown_although_its_cell_is_folded(no_secrets: None) -> None:
+    secrets.register("correct-horse-battery")
+
+    text = rows_text([("name", "it says correct-horse-battery")], console(20))
+
+    assert "horse" not in text.replace("\n", "")
+    assert "***" in text
