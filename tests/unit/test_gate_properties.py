@@ -110,7 +110,7 @@ def promised(evidence: Evidence, policy: Policy, now: datetime) -> bool:
     )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=10 * settings().max_examples)
 @given(evidences(), POLICIES, CLOCKS)
 def test_the_gate_is_open_exactly_where_everything_it_promises_is_so(
     evidence: Evidence, policy: Policy, now: datetime
@@ -121,7 +121,7 @@ def test_the_gate_is_open_exactly_where_everything_it_promises_is_so(
     assert verdict.lets_through is promised(evidence, policy, now)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(evidences(), POLICIES, CLOCKS, st.floats(min_value=0.0, max_value=30 * DAY))
 def test_time_opens_no_gate(
     evidence: Evidence, policy: Policy, now: datetime, later: float
