@@ -43,7 +43,7 @@ from ledgermind_obs.errors import (
     NothingSelectedError,
     ObsError,
 )
-from ledgermind_obs.freshness import UNMEASURED, FreshnessReport, State
+from ledgermind_obs.freshness import STATES, UNMEASURED, FreshnessReport, State
 from ledgermind_obs.sinks.deliver import Delivery, Memory, Sink, deliver, deliver_failure
 from ledgermind_obs.sinks.exposition import exposition
 from ledgermind_obs.sinks.glance import Glance
@@ -252,11 +252,11 @@ _policy_options = in_group(
         help="The least of dbt's verdicts that blocks.  [default: what the exposure says in "
         "meta.obs, else error]",
     ),
-    option("--allow-error", is_flag=True, help="Allow sources past error_after."),
-    option("--allow-empty", is_flag=True, help="Allow sources without a row."),
-    option("--allow-future", is_flag=True, help="Allow sources whose newest row is ahead."),
-    option("--allow-query-error", is_flag=True, help="Allow sources whose query failed."),
-    option("--allow-missing", is_flag=True, help="Allow sources that dbt did not look at."),
+    *(
+        option(f"--allow-{state.replace('_', '-')}", is_flag=True, help=f"Allow {each.sources}.")
+        for state, each in STATES.items()
+        if each.sources
+    ),
 )
 _check_output_options = in_group(
     OUTPUT,
