@@ -73,10 +73,10 @@ def may_pass(entry: SourceFreshness, evidence: Evidence, policy: Policy, now: da
     state = entry.state.value
     if entry.loaded_at is None or entry.checked_at is None:
         # What has no time can be let through by its state's flag alone, and under no limit of age.
-        timeless = {"empty", "query_error", "missing", "future"}
         if state == "pass":
             return "missing" in words
-        return state in words and (state in timeless or policy.max_age_seconds is None)
+        grows = state in {"warn", "error"}
+        return state in words and not (grows and policy.max_age_seconds is not None)
     since = {
         "measured": [evidence.report.started_at],
         "artifact": [evidence.report.started_at, entry.checked_at],

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
+from rich.style import Style
 
 from ledgermind_obs import secrets
 from ledgermind_obs.freshness import STATES, State
@@ -35,8 +36,7 @@ def test_a_source_without_an_answer_has_no_age_and_says_why() -> None:
 def test_each_state_has_its_colour_where_the_terminal_has_colours() -> None:
     for state, meaning in STATES.items():
         shown = report_text(report(source("a", state)), console(colours=True))
-        codes = {"green": 32, "yellow": 33, "magenta": 35, "red": 31}
-        assert f"\x1b[{codes[meaning.colour]}m{state.label}" in shown
+        assert Style.parse(meaning.colour).render(state.label) in shown
 
 
 def test_a_cell_that_is_too_wide_is_folded_and_loses_nothing() -> None:
