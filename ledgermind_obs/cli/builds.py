@@ -123,7 +123,7 @@ def push(
         if dry_run:
             click.echo(exposition(series), nl=False)
             return
-        series += kept_series(lineage, record, sink.known(BUILD_METRICS))
+        series += kept_series(lineage, record, sink.known(BUILD_METRICS) or ())
         if not series:
             raise ConfigurationError(
                 "nothing to push: no model upstream of an exposure was ever built on record",
