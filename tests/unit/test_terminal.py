@@ -1,12 +1,16 @@
 """What a person sees on a terminal, as text."""
 
+import sys
 from collections.abc import Iterator
+from io import StringIO
 
 import pytest
 from rich.console import Console
 from rich.style import Style
 
 from ledgermind_obs import secrets
+from ledgermind_obs.cli import show
+from ledgermind_obs.engines.progress import Progress
 from ledgermind_obs.freshness import STATES, State
 from ledgermind_obs.render.terminal import report_text, rows_text
 from tests.unit.reports import HOUR, report, source, unmeasured
@@ -60,3 +64,24 @@ def test_a_secret_is_not_shown_although_its_cell_is_folded(no_secrets: None) -> 
 
     assert "horse" not in text.replace("\n", "")
     assert "***" in text
+
+
+def test_progress_counts_what_is_finished_and_names_what_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = StringIO()
+    monkeypatch.setattr(
+        show, "Console", lambda **_: Console(file=shown, force_terminal=True, width=80)
+    )
+
+    with show.progress("source freshness") as on_progress:
+        on_progress(Progress("source.shop.app.orders", 2, finished=False))
+        on_progress(Progress("source.shop.app.orders", 2, finished=True))
+
+    assert "1 of 2  app.orders" in shown.getvalue()
+
+
+def test_without_a_terminal_a_line_is_as_long_as_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+
+    assert rows_text([("name", "x" * 500)], show.screen()).splitlines() == [f"name  {'x' * 500}"]
