@@ -20,6 +20,7 @@ from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, SourceKey
 IDENTITY_LABELS = SourceKey._fields
 # The labels of every series of a source, those first, and before the metric's own.
 SOURCE_LABELS = IDENTITY_LABELS
+_IDENTITY, _OF_SOURCE = slice(len(IDENTITY_LABELS)), slice(len(SOURCE_LABELS))
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -32,7 +33,7 @@ class Metric(msgspec.Struct, frozen=True):
     @property
     def is_of_sources(self) -> bool:
         """Whether each of its series speaks of a source."""
-        return self.labels[: len(SOURCE_LABELS)] == SOURCE_LABELS
+        return self.labels[_OF_SOURCE] == SOURCE_LABELS
 
     def values(self, labels: Mapping[str, str]) -> tuple[str, ...]:
         """Return the values of its labels in their order; one that is not there is empty."""
@@ -146,7 +147,7 @@ class Series(NamedTuple):
         """The source it speaks of, or None for a metric of the run."""
         if not self.metric.is_of_sources:
             return None
-        return SourceKey(*self.label_values[: len(IDENTITY_LABELS)])
+        return SourceKey(*self.label_values[_IDENTITY])
 
     @property
     def state(self) -> str:

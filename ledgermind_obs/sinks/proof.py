@@ -34,10 +34,14 @@ def check_series(series: Sequence[Series], now: datetime) -> None:
     states = _states(series)
     if states is None:
         return
+    times: set[tuple[str, SourceKey | None]] = set()
     for item in series:
-        if item.metric is metrics.LOADED_AT and item.value > latest and item.source:
-            _check_ahead(item.source, states.get(item.source))
-    times = {(item.metric, item.source) for item in series if item.metric in metrics.LAST_KNOWN}
+        metric = item.metric
+        if metric is metrics.LOADED_AT or metric is metrics.CHECKED_AT:
+            key = item.source
+            times.add((metric.name, key))
+            if metric is metrics.LOADED_AT and item.value > latest and key:
+                _check_ahead(key, states.get(key))
     for key, state in states.items():
         _check_complete(key, state, times)
 
@@ -76,15 +80,13 @@ def _check_ahead(key: SourceKey, state: State | None) -> None:
         )
 
 
-def _check_complete(
-    key: SourceKey, state: State, times: Set[tuple[Metric, SourceKey | None]]
-) -> None:
+def _check_complete(key: SourceKey, state: State, times: Set[tuple[str, SourceKey | None]]) -> None:
     """Raise ValueError where a source was measured and lacks a time that goes with its state."""
     if not STATES[state].measured:
         return
     needed = [metrics.CHECKED_AT] if state is State.EMPTY else metrics.LAST_KNOWN
     for metric in needed:
-        if (metric, key) not in times:
+        if (metric.name, key) not in times:
             raise ValueError(f"{_name(metric, key)} is missing")
 
 
