@@ -301,18 +301,12 @@ def check(
     from ledgermind_obs.gate.judge import judge
 
     engine = _explaining(engine) if explain else engine
-    quiet = output == "json"
     evidence = gather(
         _request(dbt, gate, select, exclude),
         instruments(
             dbt,
             gate.manifest,
-            _remembering(
-                dbt.project,
-                lambda chosen, without: _measure(
-                    engine, chosen, without, quiet=quiet, tell_notes=gate.exposure is None
-                ),
-            ),
+            _measuring(dbt, engine, gate, quiet=output == "json"),
             lock_timeout,
             remember,
         ),
@@ -323,6 +317,15 @@ def check(
         manifest = manifest_path(dbt.project, gate.manifest)
         keep_evidence(keep, evidence, policy, verdict, manifest)
     return Answer(verdict.lets_through, in_words(evidence, verdict, output))
+
+
+def _measuring(dbt: Dbt, engine: Engine, gate: Gate, *, quiet: bool) -> Measure:
+    """Return what measures for the gate, and keeps what it saw."""
+    notes = gate.exposure is None
+    return _remembering(
+        dbt.project,
+        lambda chosen, without: _measure(engine, chosen, without, quiet=quiet, tell_notes=notes),
+    )
 
 
 def _request(dbt: Dbt, gate: Gate, select: tuple[str, ...], exclude: tuple[str, ...]) -> Request:
