@@ -45,7 +45,7 @@ check: $(VENV) ## lint, types and unit tests: seconds
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@$(PYTHON) -m pytest -q tests/unit
+	@$(PYTHON) -m pytest -q -n auto --hypothesis-profile quick tests/unit
 
 .PHONY: test
 test: $(VENV) ## every test, on real services

@@ -1,4 +1,4 @@
-"""Write the pages that follow from the code: metrics.md and commands.md."""
+"""Write the pages that follow from the code: metrics.md, commands.md, README's table of states."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 import click
 
 from ledgermind_obs.cli import root
-from ledgermind_obs.freshness import STATES
+from ledgermind_obs.freshness import STATES, State
 from ledgermind_obs.metrics import METRICS
 
 HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+STATES_HEAD = "| state | meaning |\n|---|---|\n| `pass` `warn` `error` | dbt's verdict |\n"
 
 METRICS_HEAD = """# Metrics
 
@@ -94,6 +96,15 @@ def metrics_page() -> str:
     )
 
 
+def readme() -> str:
+    """Return README.md with the states that are not dbt's verdicts in its table."""
+    before, head, after = README.read_text().partition(STATES_HEAD)
+    own = (state for state in STATES if state not in {State.PASS, State.WARN, State.ERROR})
+    rows = (f"| `{state}` | {STATES[state].text} |" for state in own)
+    _, end, rest = after.partition("\n\n")
+    return "".join([before, head, "\n".join(rows), end, rest])
+
+
 def commands_page() -> str:
     """Return docs/commands.md."""
     return COMMANDS_HEAD + "".join(_section(context) for context in commands())
@@ -125,9 +136,10 @@ def _section(context: click.Context) -> str:
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write the pages."""
     (HERE / "metrics.md").write_text(metrics_page())
     (HERE / "commands.md").write_text(commands_page())
+    README.write_text(readme())
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ class Meaning(NamedTuple):
     """What follows from a state.
 
     ``colour`` is a terminal's name for it; ``measured`` says whether the run learnt the newest
-    row's time, or that there is none; ``ages`` whether it gets worse as time passes.
+    row's time, or that there is none; ``ages`` whether it gets worse as time passes. ``sources``
+    are those that the gate's ``--allow-STATE`` lets through; without it there is no such option.
     """
 
     colour: str
@@ -46,6 +47,7 @@ class Meaning(NamedTuple):
     ages: bool
     text: str
     next_step: str
+    sources: str = ""
 
 
 STATES: Mapping[State, Meaning] = {
@@ -70,6 +72,7 @@ STATES: Mapping[State, Meaning] = {
         text="the newest row is more than five minutes ahead of the database's clock; "
         "dbt calls it fresh",
         next_step="see which writer's clock, or time zone, is ahead of the database's",
+        sources="sources whose newest row is ahead",
     ),
     State.ERROR: Meaning(
         colour="red",
@@ -77,6 +80,7 @@ STATES: Mapping[State, Meaning] = {
         ages=True,
         text="older than its error_after",
         next_step="see whether the job that loads it ran, and what it logged",
+        sources="sources past error_after",
     ),
     State.EMPTY: Meaning(
         colour="red",
@@ -84,6 +88,7 @@ STATES: Mapping[State, Meaning] = {
         ages=False,
         text="the table has no row; dbt calls it 2,000 years old",
         next_step="see who truncated the table, or whether its filter leaves any row",
+        sources="sources without a row",
     ),
     State.MISSING: Meaning(
         colour="red",
@@ -91,6 +96,7 @@ STATES: Mapping[State, Meaning] = {
         ages=False,
         text="it should have been measured, was not, and nothing says why",
         next_step="run dbt source freshness by hand and read its log",
+        sources="sources that dbt did not look at",
     ),
     State.QUERY_ERROR: Meaning(
         colour="red",
@@ -98,6 +104,7 @@ STATES: Mapping[State, Meaning] = {
         ages=False,
         text="the query failed, with the database's message; dbt leaves it out",
         next_step="see whether the table, its column and the permission are still there",
+        sources="sources whose query failed",
     ),
 }
 

@@ -23,7 +23,7 @@ from typing import Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 
-from ledgermind_obs.freshness import State
+from ledgermind_obs.freshness import SourceKey, State
 from ledgermind_obs.metrics import LOADED_AT, STATUS, Metric
 
 
@@ -37,7 +37,8 @@ class LoadedAtGauge:
 
     def labels(self, table: str, *, source: str = "", package: str = "") -> Gauge:
         """Return the gauge of one source table; two sources may have one table name."""
-        return self._loaded_at.labels(package=package, source=source, table=table)
+        key = SourceKey(package, source, table)._asdict()
+        return self._loaded_at.labels(*LOADED_AT.values(key))
 
     def loaded(
         self, table: str, at: datetime | None, *, source: str = "", package: str = ""
@@ -47,13 +48,14 @@ class LoadedAtGauge:
         A time without a zone is UTC, as it is for dbt, whatever zone this process runs in. In
         multi-process mode an empty table's earlier time stays beside its state, with a warning.
         """
-        key = (package, source, table)
-        self._status.labels(*key, str(State.EMPTY)).set(at is None)
+        key = SourceKey(package, source, table)._asdict()
+        own = LOADED_AT.values(key)
+        self._status.labels(*STATUS.values({**key, "status": State.EMPTY})).set(at is None)
         if at is None:
             with suppress(KeyError):  # prometheus_client before 0.23 minds a table it never knew
-                self._loaded_at.remove(*key)
+                self._loaded_at.remove(*own)
         else:
-            self._loaded_at.labels(*key).set(_unix_time(at))
+            self._loaded_at.labels(*own).set(_unix_time(at))
 
 
 def _gauge(

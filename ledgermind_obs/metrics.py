@@ -6,7 +6,7 @@ dashboards are made from this table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,6 +16,12 @@ from ledgermind_obs import __version__
 from ledgermind_obs.dbt.manifest import Source
 from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, SourceKey, State
 
+# The labels that say which source a series is of.
+IDENTITY_LABELS = SourceKey._fields
+# The labels of every series of a source, those first, and before the metric's own.
+SOURCE_LABELS = IDENTITY_LABELS
+_IDENTITY, _OF_SOURCE = slice(len(IDENTITY_LABELS)), slice(len(SOURCE_LABELS))
+
 
 class Metric(msgspec.Struct, frozen=True):
     """A gauge: its name, its help text, and the labels of its series beyond the grouping key."""
@@ -24,8 +30,15 @@ class Metric(msgspec.Struct, frozen=True):
     help: str
     labels: tuple[str, ...] = ()
 
+    @property
+    def is_of_sources(self) -> bool:
+        """Whether each of its series speaks of a source."""
+        return self.labels[_OF_SOURCE] == SOURCE_LABELS
 
-SOURCE_LABELS = SourceKey._fields
+    def values(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the values of its labels in their order; one that is not there is empty."""
+        return tuple(labels.get(name, "") for name in self.labels)
+
 
 LOADED_AT = Metric(
     "dbt_source_loaded_at_seconds",
@@ -98,7 +111,7 @@ EXPOSURE_AS_OF = Metric(
     "dbt_exposure_as_of_seconds",
     "Unix time of the newest data of a source that what the exposure reads can hold; absent if "
     "that is not known.",
-    ("exposure", *SOURCE_LABELS),
+    ("exposure", *IDENTITY_LABELS),
 )
 
 FRESHNESS_METRICS = (
@@ -132,15 +145,36 @@ class Series(NamedTuple):
     @property
     def source(self) -> SourceKey | None:
         """The source it speaks of, or None for a metric of the run."""
-        if self.metric.labels[:3] != SOURCE_LABELS:
+        if not self.metric.is_of_sources:
             return None
-        return SourceKey(*self.label_values[:3])
+        return SourceKey(*self.label_values[_IDENTITY])
+
+    @property
+    def state(self) -> str:
+        """The state that a series of ``STATUS`` speaks of."""
+        return self.label_values[-1]
 
 
 def source_labels(source: Source) -> dict[str, str]:
-    """Return the labels that the series of a source in the manifest carry."""
-    labels = (source.package_name, source.source_name, source.name)
-    return dict(zip(SOURCE_LABELS, labels, strict=True))
+    """Return the labels by which the series of a source in the manifest are found."""
+    return source.key._asdict()
+
+
+def other_states(status: Series) -> Iterator[Series]:
+    """Yield the series of the states that a source is not in, from that of the one it is in."""
+    for state, name in _STATES:
+        if state != status.state:
+            yield Series(STATUS, (*status.label_values[:-1], name), 0.0)
+
+
+def last_known_series(source: SourceFreshness, known: Series) -> Series:
+    """Return a known series of a source with the labels that its series have today."""
+    return Series(known.metric, _labels_of(source), known.value)
+
+
+def _labels_of(source: SourceFreshness) -> tuple[str, ...]:
+    """Return the values of ``SOURCE_LABELS``."""
+    return tuple(source.key)
 
 
 def report_series(report: FreshnessReport) -> Iterator[Series]:
@@ -159,7 +193,7 @@ def failed_run_series(started_at: datetime, duration_seconds: float) -> Iterator
 
 
 def _source_series(source: SourceFreshness) -> Iterator[Series]:
-    key = tuple(source.key)
+    key = _labels_of(source)
     if source.loaded_at:
         yield Series(LOADED_AT, key, source.loaded_at.timestamp())
     if source.checked_at:

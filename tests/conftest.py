@@ -9,12 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from services.postgres import Postgres
 from services.postgres import postgres as started_postgres
 from services.prometheus import Pushgateway, pushgateway
 
 _numbers = itertools.count(1)
+
+# A busy machine is slow, and that is no fault of what is tested.
+settings.register_profile("thorough", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("thorough"), max_examples=20)
+settings.load_profile("thorough")  # unless --hypothesis-profile names the other one
 
 
 def pytest_configure() -> None:

@@ -130,7 +130,7 @@ def push(
         if dry_run:
             click.echo(exposition(series), nl=False)
             return
-        series += kept_series(lineage, record, sink.known(BUILD_METRICS))
+        series += kept_series(lineage, record, sink.known(BUILD_METRICS) or ())
         if not series:
             raise ConfigurationError(
                 "nothing to push: no model upstream of an exposure was ever built on record",
@@ -194,9 +194,10 @@ def _show(
 
         click.echo(to_json(as_document(nodes, ages, destination)))
         return
-    from ledgermind_obs.cli.show import show_rows
+    from ledgermind_obs.cli.show import screen
+    from ledgermind_obs.render.terminal import rows_text
 
-    show_rows(as_lines(nodes, ages, time.time()))
+    click.echo(rows_text(as_lines(nodes, ages, time.time()), screen()))
     click.echo(f"\npushed to {destination}")
 
 

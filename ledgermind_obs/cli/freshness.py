@@ -43,7 +43,7 @@ from ledgermind_obs.errors import (
     NothingSelectedError,
     ObsError,
 )
-from ledgermind_obs.freshness import UNMEASURED, FreshnessReport, State
+from ledgermind_obs.freshness import STATES, UNMEASURED, FreshnessReport, State
 from ledgermind_obs.sinks.deliver import Delivery, Memory, Sink, deliver, deliver_failure
 from ledgermind_obs.sinks.exposition import exposition
 from ledgermind_obs.sinks.glance import Glance
@@ -253,11 +253,11 @@ _policy_options = in_group(
         help="The least of dbt's verdicts that blocks.  [default: what the exposure says in "
         "meta.obs, else error]",
     ),
-    option("--allow-error", is_flag=True, help="Allow sources past error_after."),
-    option("--allow-empty", is_flag=True, help="Allow sources without a row."),
-    option("--allow-future", is_flag=True, help="Allow sources whose newest row is ahead."),
-    option("--allow-query-error", is_flag=True, help="Allow sources whose query failed."),
-    option("--allow-missing", is_flag=True, help="Allow sources that dbt did not look at."),
+    *(
+        option(f"--allow-{state.replace('_', '-')}", is_flag=True, help=f"Allow {each.sources}.")
+        for state, each in STATES.items()
+        if each.sources
+    ),
 )
 _check_output_options = in_group(
     OUTPUT,
@@ -302,18 +302,12 @@ def check(
     from ledgermind_obs.gate.judge import judge
 
     engine = _explaining(engine) if explain else engine
-    quiet = output == "json"
     evidence = gather(
         _request(dbt, gate, select, exclude),
         instruments(
             dbt,
             gate.manifest,
-            _remembering(
-                dbt.project,
-                lambda chosen, without: _measure(
-                    engine, chosen, without, quiet=quiet, tell_notes=gate.exposure is None
-                ),
-            ),
+            _measuring(dbt, engine, gate, quiet=output == "json"),
             lock_timeout,
             remember,
         ),
@@ -324,6 +318,15 @@ def check(
         manifest = manifest_path(dbt.project, gate.manifest)
         keep_evidence(keep, evidence, policy, verdict, manifest)
     return Answer(verdict.lets_through, in_words(evidence, verdict, output))
+
+
+def _measuring(dbt: Dbt, engine: Engine, gate: Gate, *, quiet: bool) -> Measure:
+    """Return what measures for the gate, and keeps what it saw."""
+    notes = gate.exposure is None
+    return _remembering(
+        dbt.project,
+        lambda chosen, without: _measure(engine, chosen, without, quiet=quiet, tell_notes=notes),
+    )
 
 
 def _request(dbt: Dbt, gate: Gate, select: tuple[str, ...], exclude: tuple[str, ...]) -> Request:
@@ -393,13 +396,18 @@ def _write_report(measured: FreshnessReport, output: str) -> None:
 
         click.echo(to_json(report_document(measured)))
     elif output == "text":
-        from ledgermind_obs.cli.show import show_report
-
-        show_report(measured)
+        _show_report(measured)
     else:
         from ledgermind_obs.render.report import as_html, as_markdown
 
         click.echo(as_markdown(measured) if output == "markdown" else as_html(measured))
+
+
+def _show_report(measured: FreshnessReport) -> None:
+    from ledgermind_obs.cli.show import screen
+    from ledgermind_obs.render.terminal import report_text
+
+    click.echo(report_text(measured, screen()))
 
 
 def _explaining(engine: Engine) -> Engine:
@@ -569,9 +577,7 @@ def _show_delivery(
 
         click.echo(to_json(pushed_document(report, delivery, str(sink))))
     elif output == "table" or sys.stdout.isatty():
-        from ledgermind_obs.cli.show import show_report
-
-        show_report(report)
+        _show_report(report)
         click.echo(f"pushed {delivery.series} series to {sink}")
     _tell(sink, delivery.notice)
     _tell_unmeasured(report, delivery, in_table=output != "json" and sys.stdout.isatty())

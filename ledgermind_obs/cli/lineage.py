@@ -201,9 +201,10 @@ def graph_command(
         contents=_contents(place, upstream) if freshness else None,
     )
     if output == "tree":
-        from ledgermind_obs.cli.tree import show_tree
+        from ledgermind_obs.cli.show import screen
+        from ledgermind_obs.render.tree import tree_text
 
-        show_tree(drawn, upstream.exposure)
+        click.echo(tree_text(drawn, upstream.exposure, screen()))
         return
     formats: dict[str, Callable[[subgraph.Graph], str]] = {
         "mermaid": graph.as_mermaid,

@@ -1,7 +1,7 @@
 """What a run learnt of its sources, whichever engine made it, and the report of them.
 
-An engine makes one entry per source by ``timed``, ``empty`` or ``failed``, and a report by
-``report_of``.
+An engine makes one entry per source by ``timed``, ``empty`` or ``failed``, ``missing`` is for what
+nobody answered for, and ``report_of`` makes the report.
 """
 
 from __future__ import annotations
@@ -130,9 +130,33 @@ def _nothing_to_measure(manifest: Manifest, unmatched: Sequence[str]) -> Nothing
     )
 
 
+def timed(
+    source: Source,
+    verdict: State,
+    loaded_at: datetime,
+    checked_at: datetime,
+    criteria: Freshness | None = None,
+) -> SourceFreshness:
+    """Return the entry of a source with rows: dbt's verdict, or what dbt does not notice."""
+    state = State.FUTURE if loaded_at - checked_at > FUTURE_TOLERANCE else verdict
+    return entry_for(source, state, criteria=criteria, loaded_at=loaded_at, checked_at=checked_at)
+
+
+def empty(
+    source: Source, checked_at: datetime, criteria: Freshness | None = None
+) -> SourceFreshness:
+    """Return the entry of a source without a row."""
+    return entry_for(source, State.EMPTY, criteria=criteria, checked_at=checked_at)
+
+
 def failed(source: Source, message: str) -> SourceFreshness:
     """Return the entry of a source whose query failed."""
     return entry_for(source, State.QUERY_ERROR, message=message)
+
+
+def missing(source: Source, message: str) -> SourceFreshness:
+    """Return the entry of a source of which nothing is known."""
+    return entry_for(source, State.MISSING, message=message)
 
 
 def entry_for(

@@ -13,16 +13,21 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from ledgermind_obs.dbt.artifacts import Artifact, Result, check_written, moment
-from ledgermind_obs.dbt.entries import Run, Span, entry_for, failed, one_of_each, report_of
+from ledgermind_obs.dbt.entries import (
+    Run,
+    Span,
+    empty,
+    entry_for,
+    failed,
+    missing,
+    one_of_each,
+    report_of,
+    timed,
+)
 from ledgermind_obs.dbt.log import RunLog, database_message
 from ledgermind_obs.dbt.manifest import Freshness, Manifest, Source
 from ledgermind_obs.errors import ArtifactError
-from ledgermind_obs.freshness import (
-    FUTURE_TOLERANCE,
-    FreshnessReport,
-    SourceFreshness,
-    State,
-)
+from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, State
 
 # How long a run may have taken that does not say so: dbt v2 writes 0.
 UNKNOWN_ELAPSED = timedelta(hours=1)
@@ -136,7 +141,7 @@ def report_of_artifact(
 def _reported(source: Source, result: Result | None, span: Span, absent: str) -> SourceFreshness:
     """Return what an earlier run says of a source, with the limits that the source has today."""
     if result is None:
-        return entry_for(source, State.MISSING, message=absent)
+        return missing(source, absent)
     limits = source.freshness or Freshness()
     return msgspec.structs.replace(
         _entry(source, result, RunLog(), span),
@@ -150,8 +155,7 @@ def narrowed(report: FreshnessReport, manifest: Manifest, wanted: Iterable[str])
     measured = {source.unique_id: source for source in report.sources}
     absent = "it was not measured in this run"
     sources = tuple(
-        measured.get(uid) or entry_for(manifest.sources[uid], State.MISSING, message=absent)
-        for uid in sorted(wanted)
+        measured.get(uid) or missing(manifest.sources[uid], absent) for uid in sorted(wanted)
     )
     return msgspec.structs.replace(report, sources=sources)
 
@@ -192,10 +196,8 @@ def _unmeasured(source: Source, log: RunLog) -> SourceFreshness:
     if message := log.errors.get(source.unique_id):
         return failed(source, message)
     if source.unique_id in log.started:
-        return entry_for(source, State.MISSING, message="dbt started on it and gave no result")
-    return entry_for(
-        source, State.MISSING, message="dbt did not look at it (a default selector leaves it out?)"
-    )
+        return missing(source, "dbt started on it and gave no result")
+    return missing(source, "dbt did not look at it (a default selector leaves it out?)")
 
 
 def _failure(result: Result, uid: str, log: RunLog) -> str:
@@ -211,7 +213,7 @@ def _measured(source: Source, result: Result, span: Span) -> SourceFreshness:
     if objection := span.objection(checked_at):
         return failed(source, objection)
     if _has_no_row(result):
-        return entry_for(source, State.EMPTY, criteria=result.criteria, checked_at=checked_at)
+        return empty(source, checked_at, result.criteria)
     try:
         loaded_at = moment(result.max_loaded_at)
     except ValueError as error:
@@ -233,16 +235,13 @@ def _has_no_row(result: Result) -> bool:
 def _aged(
     source: Source, result: Result, loaded_at: datetime, checked_at: datetime
 ) -> SourceFreshness:
-    state = _VERDICTS.get(result.status.lower())
-    if state is None:
+    verdict = _VERDICTS.get(result.status.lower())
+    if verdict is None:
         return failed(source, f"dbt gave it a status that is not known here: {result.status!r}")
-    if loaded_at - checked_at > FUTURE_TOLERANCE:
-        state = State.FUTURE
-    elif worse := _worse(state, result.criteria or Freshness(), checked_at - loaded_at):
-        return failed(source, f"dbt calls it {state}; by its own times and limits it is {worse}")
-    return entry_for(
-        source, state, criteria=result.criteria, loaded_at=loaded_at, checked_at=checked_at
-    )
+    age = checked_at - loaded_at
+    if worse := _worse(verdict, result.criteria or Freshness(), age):
+        return failed(source, f"dbt calls it {verdict}; by its own times and limits it is {worse}")
+    return timed(source, verdict, loaded_at, checked_at, result.criteria)
 
 
 def _worse(state: State, limits: Freshness, age: timedelta) -> State | None:

@@ -62,7 +62,7 @@ class Sample(msgspec.Struct, frozen=True):
     @property
     def source(self) -> SourceKey:
         """The source that the labels name."""
-        return SourceKey(*(self.metric.get(label, "") for label in metrics.SOURCE_LABELS))
+        return SourceKey(*(self.metric.get(label, "") for label in metrics.IDENTITY_LABELS))
 
     @property
     def group(self) -> frozenset[tuple[str, str]]:

@@ -15,7 +15,7 @@ import msgspec
 
 from ledgermind_obs.dbt.manifest import Source
 from ledgermind_obs.findings import Code, Severity, nearest
-from ledgermind_obs.metrics import METRICS, SOURCE_LABELS, source_labels
+from ledgermind_obs.metrics import IDENTITY_LABELS, METRICS, source_labels
 from ledgermind_obs.monitoring.promql import (
     Aggregation,
     Query,
@@ -25,7 +25,7 @@ from ledgermind_obs.monitoring.promql import (
     pattern_of,
 )
 
-IDENTITY = ("project", "target", *SOURCE_LABELS)
+IDENTITY = ("project", "target", *IDENTITY_LABELS)
 
 TABLE_LOADED_AT = "table_loaded_at_seconds"
 
@@ -36,7 +36,7 @@ _OTHERS = {
     "push_time_seconds": frozenset[str](),
     "push_failure_time_seconds": frozenset[str](),
     "up": frozenset[str](),
-    "ALERTS": frozenset({"alertname", "alertstate", "severity", "status", *SOURCE_LABELS}),
+    "ALERTS": frozenset({"alertname", "alertstate", "severity", "status", *IDENTITY_LABELS}),
 }
 # Of several series these choose one, or blur them; a count or a sum of states hides none.
 _HIDING = frozenset({"max", "min", "avg"})
@@ -155,7 +155,7 @@ def _unreadable_patterns(selector: Selector) -> Iterator[Fault]:
 
 def _check_source(selector: Selector, catalogue: Catalogue) -> Iterator[Fault]:
     """Yield a fault if the selector names a source, and the project has no such source."""
-    named = [m for m in selector.matchers if m.label in SOURCE_LABELS and not m.is_variable]
+    named = [m for m in selector.matchers if m.label in IDENTITY_LABELS and not m.is_variable]
     wanted = [m for m in named if m.operator == "="]
     if not wanted or catalogue.sources is None:
         return
@@ -175,7 +175,7 @@ def _check_aggregation(aggregation: Aggregation, catalogue: Catalogue) -> Iterat
     for selector in aggregation.selectors:
         labels = catalogue.metrics.get(selector.name, frozenset())
         fixed = {matcher.label for matcher in selector.matchers if matcher.operator == "="}
-        if selector.name != TABLE_LOADED_AT and not labels.issuperset(SOURCE_LABELS):
+        if selector.name != TABLE_LOADED_AT and not labels.issuperset(IDENTITY_LABELS):
             continue
         own = [name for name in IDENTITY if name in labels | _COMMON_LABELS and name not in fixed]
         if dropped := [label for label in own if aggregation.drops(label)]:

@@ -9,10 +9,10 @@ import msgspec
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.freshness import STATES
 from ledgermind_obs.lineage.subgraph import BUILT, UNKNOWN, Graph, GraphNode
-from ledgermind_obs.render.palette import HEX
+from ledgermind_obs.render.palette import PALETTE
 
-_COLOURS = {state.value: HEX[meaning.colour] for state, meaning in STATES.items()}
-_COLOURS[UNKNOWN] = HEX["grey"]
+_COLOURS = {state.value: PALETTE[meaning.colour].hex for state, meaning in STATES.items()}
+_COLOURS[UNKNOWN] = PALETTE["grey"].hex
 
 
 def as_mermaid(graph: Graph) -> str:
@@ -52,7 +52,7 @@ def as_json(graph: Graph) -> str:
 
 def colour_of(state: str) -> str:
     """Return the colour of a state, as ``#rrggbb``."""
-    return _COLOURS.get(state, HEX["red"])
+    return _COLOURS.get(state, PALETTE["red"].hex)
 
 
 def contents_of(node: GraphNode, now: float) -> list[str]:

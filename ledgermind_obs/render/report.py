@@ -8,7 +8,7 @@ from html import escape
 
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.freshness import STATES, FreshnessReport, SourceFreshness, State
-from ledgermind_obs.render.palette import HEX, SIGNS
+from ledgermind_obs.render.palette import PALETTE
 
 UNKNOWN_AGE = "–"
 
@@ -83,11 +83,11 @@ def _markdown(text: str) -> str:
 
 
 def _sign(state: State) -> str:
-    return SIGNS[STATES[state].colour]
+    return PALETTE[STATES[state].colour].sign
 
 
 def _html_row(source: SourceFreshness) -> str:
-    colour = HEX[STATES[source.state].colour]
+    colour = PALETTE[STATES[source.state].colour].hex
     cells = [
         escape(source.name),
         f"<span style='color: {colour}'>●</span> {source.state.label}",

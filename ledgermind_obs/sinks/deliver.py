@@ -35,8 +35,11 @@ class Sink(Protocol):
     def prepare(self) -> None:
         """Get ready for the others; called while the engine works and this process waits."""
 
-    def known(self, wanted: Iterable[Metric]) -> list[Series]:
-        """Return the series of the ``wanted`` metrics that are there now, if that is proven."""
+    def known(self, wanted: Iterable[Metric]) -> list[Series] | None:
+        """Return the series of the ``wanted`` metrics that are there now, if that is proven.
+
+        None is of a sink that cannot be read back: then the memory answers alone.
+        """
 
     def put(self, series: Iterable[Series]) -> None:
         """Replace everything by ``series``; return only when that is confirmed."""
@@ -78,8 +81,8 @@ def deliver(
     DestinationError; then the sink holds what it held before, and nothing new is remembered.
     """
     wanted = needed(report)
-    held = known_of(sink.known(wanted)) if wanted else glanced
-    delivered = memory.recall() if held is not None else None
+    held = held_by(sink, wanted) if wanted else glanced
+    delivered = memory.recall() if wanted or held is not None else None
     kept = list(kept_series(report, delivered or NOTHING, held or NOTHING)) if wanted else []
     series = [*metrics.report_series(report), *kept]
     sink.put(series)
@@ -102,13 +105,21 @@ def deliver_failure(
     if delivered is None:
         return ""
     try:
-        held = known_of(sink.known(metrics.METRICS))
+        held = held_by(sink, metrics.METRICS)
+        if held is None:
+            return ""
         found = standing(delivered, held)
         if found in {Standing.LOST, Standing.OLDER}:
             sink.post(restored_series(delivered, held))
     except DestinationError:
         return ""  # it was told; what it lost comes back with a run that can be sure of it
     return _notice(found, held)
+
+
+def held_by(sink: Sink, wanted: Iterable[Metric]) -> Known | None:
+    """Return what a sink holds of some metrics, None if it cannot be read back."""
+    series = sink.known(wanted)
+    return None if series is None else known_of(series)
 
 
 def _notice(found: Standing, held: Known | None) -> str:

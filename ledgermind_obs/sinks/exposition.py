@@ -79,7 +79,7 @@ def _series(line: str, group: Mapping[str, str]) -> Series | None:
     others = {name: text for name, text in own.items() if text and name not in metric.labels}
     if others != group:
         return None
-    return Series(metric, tuple(own.get(name, "") for name in metric.labels), _number(found[3]))
+    return Series(metric, metric.values(own), _number(found[3]))
 
 
 def _labels(text: str) -> dict[str, str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from ledgermind_obs import metrics
-from ledgermind_obs.sinks.deliver import Sink
-from ledgermind_obs.sinks.known import Known, known_of
+from ledgermind_obs.sinks.deliver import Sink, held_by
+from ledgermind_obs.sinks.known import Known
 
 
 class Glance:
@@ -23,6 +23,6 @@ class Glance:
 
     def _look(self) -> None:
         try:
-            self.held = known_of(self.sink.known([metrics.LAST_SUCCESS]))
+            self.held = held_by(self.sink, [metrics.LAST_SUCCESS])
         except Exception:  # the delivery will say what is wrong, or nothing is
             self.held = None

@@ -118,7 +118,8 @@ def kept_series(report: FreshnessReport, delivered: Known, held: Known) -> Itera
     """
     for source in report.unmeasured:
         series = later(delivered, held, source.key)
-        yield from (item for item in series if item.metric in metrics.LAST_KNOWN)
+        last = (item for item in series if item.metric in metrics.LAST_KNOWN)
+        yield from (metrics.last_known_series(source, item) for item in last)
     if report.whole:
         return
     beside = existing(delivered, held) - {source.key for source in report.sources}

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from ledgermind_obs.freshness import State
-from ledgermind_obs.metrics import METRICS, SOURCE_LABELS, STATUS, Series
+from ledgermind_obs.metrics import METRICS, STATUS, Series, other_states
 from ledgermind_obs.sinks.files import read_file, write_atomically
 from ledgermind_obs.sinks.known import OF_LAST_REPORT, Destination, Known, known_of
 from ledgermind_obs.sinks.proof import check_series
@@ -27,9 +26,7 @@ MAX_DESTINATIONS = 16
 FOLDER = "delivered"
 
 _KEPT = {
-    metric.name: metric
-    for metric in METRICS
-    if metric.labels[:3] == SOURCE_LABELS or metric in OF_LAST_REPORT
+    metric.name: metric for metric in METRICS if metric.is_of_sources or metric in OF_LAST_REPORT
 }
 
 
@@ -128,7 +125,7 @@ def _series(name: str, labels: tuple[str, ...], value: float) -> Iterator[Series
     metric = _KEPT[name]
     if len(labels) != len(metric.labels):
         raise ValueError(f"{name} has other labels")
-    yield Series(metric, labels, value)
+    series = Series(metric, labels, value)
+    yield series
     if metric is STATUS:
-        others = (str(state) for state in State if state != labels[-1])
-        yield from (Series(metric, (*labels[:-1], name), 0.0) for name in others)
+        yield from other_states(series)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
 
 from ledgermind_obs import metrics
@@ -24,19 +24,26 @@ def check_series(series: Sequence[Series], now: datetime) -> None:
     Times of looks and runs lie at most five minutes ahead of ``now``; a newest row's time may lie
     further ahead only if the source's state allows for it.
     """
-    seen: dict[tuple[Metric, tuple[str, ...]], float] = {}
+    seen: set[tuple[Metric, tuple[str, ...]]] = set()
     latest = (now + FUTURE_TOLERANCE).timestamp()
     for metric, labels, value in series:
         if (metric, labels) in seen:
             raise ValueError(f"{_name(metric, labels)} is there twice")
-        seen[metric, labels] = value
+        seen.add((metric, labels))
         _check_value(metric, labels, value, latest)
     states = _states(series)
-    for (metric, labels), value in seen.items():
-        if metric is metrics.LOADED_AT and value > latest and states is not None:
-            _check_ahead(labels, states.get(SourceKey(*labels)))
-    for key, state in (states or {}).items():
-        _check_complete(key, state, seen)
+    if states is None:
+        return
+    times: set[tuple[str, SourceKey | None]] = set()
+    for item in series:
+        metric = item.metric
+        if metric is metrics.LOADED_AT or metric is metrics.CHECKED_AT:
+            key = item.source
+            times.add((metric.name, key))
+            if metric is metrics.LOADED_AT and item.value > latest and key:
+                _check_ahead(key, states.get(key))
+    for key, state in states.items():
+        _check_complete(key, state, times)
 
 
 def _check_value(metric: Metric, labels: tuple[str, ...], value: float, latest: float) -> None:
@@ -51,37 +58,35 @@ def _check_value(metric: Metric, labels: tuple[str, ...], value: float, latest: 
 
 def _states(series: Iterable[Series]) -> dict[SourceKey, State] | None:
     """Return the state of each source that is in one of ours; None where no state was read."""
-    found, read = {}, False
-    for metric, labels, value in series:
-        if metric is not metrics.STATUS:
+    found: dict[SourceKey, State] = {}
+    read = False
+    for item in series:
+        if item.metric is not metrics.STATUS:
             continue
         read = True
-        if value == 1.0 and labels[3] in _NAMES:
-            key = SourceKey(*labels[:3])
+        if item.value == 1.0 and (state := _NAMES.get(item.state)) and (key := item.source):
             if key in found:
                 raise ValueError(f"{'.'.join(key)} is in two states")
-            found[key] = _NAMES[labels[3]]
+            found[key] = state
     return found if read else None
 
 
-def _check_ahead(labels: tuple[str, ...], state: State | None) -> None:
+def _check_ahead(key: SourceKey, state: State | None) -> None:
     """Allow such a time in the state ``future``, and to whoever could not be measured since."""
     if state is None or (state is not State.FUTURE and STATES[state].measured):
         raise ValueError(
-            f"{_name(metrics.LOADED_AT, labels)} lies ahead of this machine's clock, "
+            f"{_name(metrics.LOADED_AT, key)} lies ahead of this machine's clock, "
             f"and the source is not in the state future"
         )
 
 
-def _check_complete(
-    key: SourceKey, state: State, seen: dict[tuple[Metric, tuple[str, ...]], float]
-) -> None:
+def _check_complete(key: SourceKey, state: State, times: Set[tuple[str, SourceKey | None]]) -> None:
     """Raise ValueError where a source was measured and lacks a time that goes with its state."""
     if not STATES[state].measured:
         return
     needed = [metrics.CHECKED_AT] if state is State.EMPTY else metrics.LAST_KNOWN
     for metric in needed:
-        if (metric, tuple(key)) not in seen:
+        if (metric.name, key) not in times:
             raise ValueError(f"{_name(metric, key)} is missing")
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, State
+from ledgermind_obs.freshness import FreshnessReport, SourceFreshness, SourceKey, State
 from ledgermind_obs.gate.evidence import Evidence, Kind
+from ledgermind_obs.metrics import Metric, Series
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 HOUR = 3600.0
@@ -35,6 +36,13 @@ def source(
             **fields,
         }
     )
+
+
+def of_source(
+    metric: Metric, value: float, package: str = "p", source: str = "s", table: str = "t"
+) -> Series:
+    """Return a series of a source; its labels beyond these are empty."""
+    return Series(metric, metric.values(SourceKey(package, source, table)._asdict()), value)
 
 
 def unmeasured(table: str, state: State = State.QUERY_ERROR) -> SourceFreshness:

@@ -30,7 +30,7 @@ class Shelf:
     def within(self, _: float) -> "Shelf":
         return self
 
-    def known(self, wanted: Iterable[Metric]) -> list[Series]:
+    def known(self, wanted: Iterable[Metric]) -> list[Series] | None:
         self.reads += 1
         if not self.readable:
             raise DestinationError("it answers with 204")
@@ -280,3 +280,30 @@ def test_a_failed_run_without_a_memory_asks_nothing(shelf: Shelf) -> None:
 
     assert shelf.reads == 0
     assert {s.metric for s in shelf.series} == OF_THE_RUN
+
+
+class Stream(Shelf):
+    """A sink that cannot be read back: what was written is gone."""
+
+    def known(self, wanted: Iterable[Metric]) -> list[Series] | None:  # noqa: ARG002
+        return None
+
+
+@pytest.mark.usefixtures("delivered")
+def test_of_a_sink_that_cannot_be_read_the_memory_answers_alone(memory: Memory) -> None:
+    stream = Stream()
+
+    delivery = deliver(now("a", "-b"), stream, memory)
+
+    assert delivery.notice == ""
+    assert stream.times("b") == (2 * HOUR, HOUR)
+
+
+@pytest.mark.usefixtures("delivered")
+def test_a_failed_run_restores_nothing_in_a_sink_that_cannot_be_read(memory: Memory) -> None:
+    stream = Stream()
+
+    assert deliver_failure(stream, memory, NOW, 1.0) == ""
+    assert {s.metric for s in stream.series} == {
+        *(s.metric for s in metrics.failed_run_series(NOW, 1.0))
+    }

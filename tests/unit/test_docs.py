@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from docs import make
+from ledgermind_obs.freshness import State
 from ledgermind_obs.monitoring.runbooks import anchors
 
 ROOT = Path(__file__).parents[2]
@@ -15,6 +16,12 @@ PAGES += sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.
 def test_the_pages_that_follow_from_the_code_are_up_to_date() -> None:
     assert (ROOT / "docs" / "metrics.md").read_text() == make.metrics_page(), "run: make docs"
     assert (ROOT / "docs" / "commands.md").read_text() == make.commands_page(), "run: make docs"
+
+
+def test_the_readme_has_every_state() -> None:
+    page = make.readme()
+    assert (ROOT / "README.md").read_text() == page, "run: make docs"
+    assert all(f"`{state}`" in page[page.index("## States") :] for state in State)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -115,7 +115,8 @@ def test_disabled_exposures_of_one_name_are_all_named_in_one_order() -> None:
     disabled: dict[str, Any] = {f"exposure.{name}.training": [{}] for name in packages}
     findings = check(lineage(*_without_last(), disabled=disabled), ["training"], GOOD).findings
 
-    assert [finding.node for finding in findings] == sorted(disabled)
+    named = [finding.node for finding in findings if finding.code == "L102"]
+    assert named == sorted(disabled)
 
 
 def test_a_fault_above_two_exposures_is_told_once() -> None:

@@ -7,8 +7,7 @@ from ledgermind_obs.gate.judge import Verdict, judge
 from ledgermind_obs.gate.policy import Policy
 from tests.unit.reports import DAY, HOUR, NOW, evidence, report, source
 
-AGES = {
-    State.PASS: 4 * HOUR,
+AGES = {  # of any other state: an hour
     State.WARN: 3 * DAY,
     State.ERROR: 6 * DAY,
     State.EMPTY: None,
@@ -20,7 +19,9 @@ BLOCKING = [state for state in State if state not in (State.PASS, State.WARN)]
 
 
 def verdict_on(state: State, policy: Policy | None = None) -> Verdict:
-    return judge(evidence(report(source("t", state, AGES[state]))), policy or Policy(), NOW)
+    return judge(
+        evidence(report(source("t", state, AGES.get(state, HOUR)))), policy or Policy(), NOW
+    )
 
 
 def test_a_fresh_source_passes() -> None:

@@ -23,7 +23,8 @@ def application(registry: CollectorRegistry) -> LoadedAtGauge:
 
 
 def labels(table: str, **others: str) -> dict[str, str]:
-    return {"package": "", "source": "", "table": table, **others}
+    empty = dict.fromkeys((STATUS if "status" in others else LOADED_AT).labels, "")
+    return {**empty, "table": table, **others}
 
 
 def test_the_documents_own_words_set_the_gauge(

@@ -97,7 +97,7 @@ def rows(metric: metrics.Metric, value: object) -> Callable[[bytes], bytes]:
     return changed(lambda d: d["series"].update({metric.name: value}))  # type: ignore[attr-defined]
 
 
-A = ["ledgermind", "app", "a"]
+A = next(s.label_values for s in SERIES if s.metric is metrics.LOADED_AT)
 AHEAD = datetime(2999, 1, 1, tzinfo=UTC).timestamp()
 
 

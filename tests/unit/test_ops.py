@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from ledgermind_obs.freshness import STATES
+from ledgermind_obs.render.palette import PALETTE
+
 ROOT = Path(__file__).parents[2]
 OPS = ROOT / "ops"
 
@@ -80,6 +83,18 @@ def test_grafana_finds_the_dashboard_where_it_is_mounted() -> None:
     mounts = dict(v.split(":")[1::-1] for v in SERVICES["grafana"]["volumes"])
     directory = OPS / mounts[provider["options"]["path"]]
     assert [json.loads(f.read_text())["uid"] for f in directory.glob("*.json")] == ["ml-freshness"]
+
+
+def test_the_dashboard_shows_each_state_in_its_words_and_colour() -> None:
+    board = (OPS / "grafana/dashboards/ml-source-freshness.json").read_text()
+    mappings = re.findall(r'"options": (\{\s*"pass": \{.*?\}\s*\})', board, re.DOTALL)
+    assert mappings
+    for mapping in map(json.loads, mappings):
+        shown = {name: (look["text"], look["color"]) for name, look in mapping.items()}
+        assert shown == {
+            str(state): (state.label, PALETTE[meaning.colour].grafana)
+            for state, meaning in STATES.items()
+        }
 
 
 def test_the_messages_link_to_the_dashboard() -> None:

@@ -7,7 +7,7 @@ from ledgermind_obs import metrics
 from ledgermind_obs.freshness import State
 from ledgermind_obs.metrics import CHECKED_AT, LAST_SUCCESS, LOADED_AT, RUN_TIMESTAMP, Series
 from ledgermind_obs.sinks.proof import check_series
-from tests.unit.reports import DAY, HOUR, NOW, report, source, unmeasured
+from tests.unit.reports import DAY, HOUR, NOW, of_source, report, source, unmeasured
 
 KEY = ("ledgermind", "app", "a")
 SERIES = list(metrics.report_series(report(source("a"))))
@@ -94,12 +94,14 @@ def test_one_source_is_not_in_two_states() -> None:
 
 def test_a_series_that_is_there_twice_is_no_evidence() -> None:
     with pytest.raises(ValueError, match="is there twice"):
-        check_series([*SERIES, Series(LOADED_AT, KEY, 1.0)], NOW)
+        check_series([*SERIES, of_source(LOADED_AT, 1.0, *KEY)], NOW)
 
 
 def test_a_state_that_only_a_newer_obs_knows_is_let_be() -> None:
     newer = [
-        s if s.metric is not metrics.STATUS else s._replace(label_values=(*KEY, "stalled"))
+        s
+        if s.metric is not metrics.STATUS
+        else s._replace(label_values=(*s.label_values[:-1], "stalled"))
         for s in SERIES
         if s.metric is not metrics.STATUS or s.value == 1.0
     ]

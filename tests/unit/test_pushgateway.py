@@ -10,7 +10,7 @@ from ledgermind_obs.metrics import CHECKED_AT, METRICS, RUN_SUCCESS, Series
 from ledgermind_obs.sinks.exposition import exposition
 from ledgermind_obs.sinks.known import known_of
 from ledgermind_obs.sinks.pushgateway import Pushgateway, check_grouping_key
-from tests.unit.reports import report, source, unmeasured
+from tests.unit.reports import of_source, report, source, unmeasured
 from tests.unit.servers import Answer, raw, web
 
 GROUP = {"job": "dbt-freshness", "project": "ledgermind", "target": "prod"}
@@ -157,7 +157,7 @@ def test_a_group_with_impossible_times_is_no_evidence(number: bytes) -> None:
 
 
 def test_impossible_times_of_another_group_are_not_ours() -> None:
-    other = exposition([Series(CHECKED_AT, ("p", "s", "t"), 1e300)], {**GROUP, "target": "dev"})
+    other = exposition([of_source(CHECKED_AT, 1e300)], {**GROUP, "target": "dev"})
 
     found = known(Answer(200, metrics_of() + other, PLAIN))
 

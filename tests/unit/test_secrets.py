@@ -183,7 +183,7 @@ URL_PARTS = st.text(
 NAMES = st.from_regex(r"[a-z]{2,8}", fullmatch=True)
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 @given(
     scheme=st.sampled_from(
         ["http://", "https://", "HTTP://", "http:/", "https//", "http:\\\\", ""]

@@ -14,7 +14,7 @@ from ledgermind_obs.errors import DestinationError
 from ledgermind_obs.metrics import LOADED_AT, METRICS, Series
 from ledgermind_obs.sinks.exposition import exposition
 from ledgermind_obs.sinks.textfile import Textfile
-from tests.unit.reports import report, source, unmeasured
+from tests.unit.reports import of_source, report, source, unmeasured
 
 LABELS = {"project": "ledgermind", "target": "prod"}
 SERIES = list(metrics.report_series(report(source("a"), unmeasured("b"))))
@@ -67,8 +67,8 @@ def test_an_empty_file_knows_nothing_and_is_filled(file: Textfile) -> None:
 
 OTHERS = exposition(SERIES, {**LABELS, "target": "dev"})
 OURS = exposition(SERIES, LABELS)
-AHEAD = exposition([Series(metrics.CHECKED_AT, ("p", "s", "t"), 9e9)], LABELS)
-NAN = exposition([Series(LOADED_AT, ("p", "s", "t"), float("nan"))], LABELS)
+AHEAD = exposition([of_source(metrics.CHECKED_AT, 9e9)], LABELS)
+NAN = exposition([of_source(LOADED_AT, float("nan"))], LABELS)
 FOREIGN = r"holds other series than those of project ledgermind, target prod"
 
 

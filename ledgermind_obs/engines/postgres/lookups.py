@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from ledgermind_obs.dbt.entries import Span, entry_for, failed
+from ledgermind_obs.dbt.entries import Span, empty, failed, timed
 from ledgermind_obs.dbt.log import database_message
 from ledgermind_obs.dbt.manifest import Freshness, Source
-from ledgermind_obs.freshness import FUTURE_TOLERANCE, SourceFreshness, State
+from ledgermind_obs.freshness import SourceFreshness, State
 
 # One round trip and one plan for so many look-ups; more of them take longer to plan than they save.
 BATCH_SIZE = 25
@@ -105,8 +105,8 @@ def entry(source: Source, answer: Answer, span: Span) -> SourceFreshness:
     except (TypeError, OverflowError) as error:
         return failed(source, str(error))
     if loaded_at.date() == _NEVER.date():
-        return entry_for(source, State.EMPTY, checked_at=checked_at)
-    return entry_for(source, state, loaded_at=loaded_at, checked_at=checked_at)
+        return empty(source, checked_at)
+    return timed(source, state, loaded_at, checked_at)
 
 
 def _loaded_at(value: object) -> datetime:
@@ -125,12 +125,12 @@ def _loaded_at(value: object) -> datetime:
 
 
 def _state(freshness: Freshness, age: float) -> State:
-    """Return dbt's verdict on an age in seconds, and what dbt does not notice."""
+    """Return dbt's verdict on an age in seconds."""
     if _exceeded(freshness.error_after_seconds, age):
         return State.ERROR
     if _exceeded(freshness.warn_after_seconds, age):
         return State.WARN
-    return State.FUTURE if -age > FUTURE_TOLERANCE.total_seconds() else State.PASS
+    return State.PASS
 
 
 def _exceeded(limit: float | None, age: float) -> bool:

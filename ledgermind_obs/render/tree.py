@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 
+from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from ledgermind_obs.cli.show import print_lines
 from ledgermind_obs.dbt.manifest import Exposure
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.lineage.subgraph import BUILT, Graph, GraphNode
 from ledgermind_obs.render.graph import colour_of, contents_of
+from ledgermind_obs.render.terminal import drawn
 
 
-def show_tree(graph: Graph, exposure: Exposure) -> None:
-    """Print the graph from its exposure upwards."""
-    print_lines(_tree(graph, exposure))
+def tree_text(graph: Graph, exposure: Exposure, console: Console) -> str:
+    """Return the graph from its exposure upwards."""
+    return drawn(_tree(graph, exposure), console)
 
 
 def _tree(graph: Graph, exposure: Exposure) -> Tree:
