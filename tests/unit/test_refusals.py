@@ -271,7 +271,7 @@ def test_whatever_ends_the_decision_is_a_refusal(
 def test_a_fault_while_the_verdict_is_put_into_words_is_a_refusal(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(freshness, "_in_words", lambda *_: 1 / 0)
+    monkeypatch.setattr(freshness, "in_words", lambda *_: 1 / 0)
 
     found = check()
 
@@ -369,7 +369,8 @@ def test_a_source_without_freshness_is_named_and_let_through_by_name(place: Path
         "DO NOT RUN ML TRAINING: 1 source without freshness",
         "",
         "app.events  has no freshness",
-        "  next: give it freshness and a loaded_at_field, or let it through: "
+        "  next: give it freshness and a loaded_at_field, or a reason in "
+        "meta.obs.no_freshness, or let it through: "
         "--allow-no-freshness app.events",
     ]
     assert opened.stdout.splitlines() == [
