@@ -6,9 +6,9 @@ Every run overwrites it, and it holds only the nodes of that run. ``dbt compile`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -74,12 +74,21 @@ class RunMetadata(Metadata, frozen=True):
     invocation_started_at: datetime | None = None
 
 
-class RunResults(msgspec.Struct, frozen=True):
+class RunResults(msgspec.Struct, frozen=True, dict=True):
     """``run_results.json`` as dbt writes it."""
 
     metadata: RunMetadata
     results: list[Result]
     args: Args
+
+    @cached_property
+    def builds(self) -> tuple[NodeBuild, ...]:
+        """What the run built, and what it should have built and did not; nothing if none did."""
+        command = self.args.which or ""
+        if command not in _BUILDING and command != "clone":
+            return ()
+        built = (result for result in self.results if _kind(result.unique_id) in _BUILT)
+        return tuple(_build(result, self) for result in built)
 
 
 class NodeBuild(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,15 +128,6 @@ def read_run_results(content: bytes, now: datetime, name: str = "run_results.jso
     return found
 
 
-def builds_of(found: RunResults) -> Iterator[NodeBuild]:
-    """Yield what a run built, and what it should have built and did not; nothing if none did."""
-    command = found.args.which or ""
-    if command in _BUILDING or command == "clone":
-        for result in found.results:
-            if result.unique_id.split(".", 1)[0] in _BUILT:
-                yield _build(result, found)
-
-
 def results_of_tests(found: RunResults) -> dict[str, str]:
     """Return the status of each test that was run: ``pass``, ``warn``, ``fail`` or ``error``.
 
@@ -138,7 +138,7 @@ def results_of_tests(found: RunResults) -> dict[str, str]:
     told = {
         result.unique_id: _told(result.status)
         for result in found.results
-        if result.unique_id.split(".", 1)[0] in _TESTS
+        if _kind(result.unique_id) in _TESTS
     }
     return {uid: status for uid, status in told.items() if status != "skipped"}
 
@@ -160,7 +160,7 @@ def _build(result: Result, found: RunResults) -> NodeBuild:
         unique_id=result.unique_id,
         status=status,
         started_at=min(starts, default=None),
-        completed_at=max(ends, default=generated_at(found.metadata, "run_results.json")),
+        completed_at=max(ends) if ends else generated_at(found.metadata, "run_results.json"),
         relation=result.relation_name or "",
         message=result.message or "",
     )
@@ -181,6 +181,10 @@ def _writes_in_part(result: Result, args: Args) -> bool:
     return bool(args.empty or args.sample or args.defer or given_batches or args.which == "clone")
 
 
+def _kind(uid: str) -> str:
+    return uid.split(".", 1)[0]
+
+
 def _told(status: str) -> str:
     """Return a status in lower case and words, as dbt 1 writes it."""
     return status.lower().replace("_", " ")
@@ -192,7 +196,7 @@ def _aware(moment: datetime) -> datetime:
 
 def _check_moments(found: RunResults, now: datetime, name: str) -> None:
     latest = generated_at(found.metadata, name)
-    for build in builds_of(found):
+    for build in found.builds:
         latest = max(latest, build.completed_at)
         if build.started_at and build.started_at > build.completed_at:
             raise ArtifactError(f"{name}: {build.unique_id} ended before it began")

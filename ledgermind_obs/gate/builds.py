@@ -10,7 +10,6 @@ from ledgermind_obs.dbt.run_results import (
     NodeBuild,
     RunResults,
     Status,
-    builds_of,
     results_of_tests,
     written_at,
 )
@@ -37,7 +36,7 @@ _OUTCOMES = {
 
 def check_of_project(found: RunResults, lineage: Lineage, target: str, name: str) -> None:
     """Raise ArtifactError unless a run was of this project and target, as far as it tells."""
-    builds = list(builds_of(found))
+    builds = found.builds
     known = [build for build in builds if build.unique_id in lineage.nodes]
     if builds and not known:
         raise ArtifactError(
@@ -69,7 +68,7 @@ def recorded(record: Record, found: RunResults, skew: float) -> Record:
     at = written_at(found).timestamp()
     run = found.metadata.invocation_id or found.metadata.generated_at
     builds, last = dict[str, Build](), dict[str, LastRun]()
-    for node in builds_of(found):
+    for node in found.builds:
         last[node.unique_id] = LastRun(node.status.value, at)
         build = _build(node, run, skew)
         if build:

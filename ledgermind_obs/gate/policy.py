@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from math import inf
 
 import msgspec
 
@@ -73,6 +74,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             warn_after = source.warn_after_seconds
             return AgeVerdict(State.WARN, bool(self.fail_on_warn), "warn_after", warn_after)
         return AgeVerdict(State.PASS, False, name if limit else "", limit)
+
+    def safe_age(self, source: SourceFreshness) -> float:
+        """Return the age in seconds up to which a source's data in a table never blocks."""
+        warn_after = source.warn_after_seconds if self.fail_on_warn else None
+        own = source.error_after_seconds if self.max_age_seconds is None else self.max_age_seconds
+        return min((limit for limit in (warn_after, own) if limit is not None), default=inf)
 
 
 def over(age: float | None, limit: float | None) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 
 from ledgermind_obs.dbt.project import Project
 from ledgermind_obs.dbt.regular_file import read_regular
-from ledgermind_obs.dbt.run_results import RunResults, builds_of, read_run_results, written_at
+from ledgermind_obs.dbt.run_results import RunResults, read_run_results, written_at
 from ledgermind_obs.errors import ConfigurationError, ObsError
 from ledgermind_obs.freshness import FUTURE_TOLERANCE
 from ledgermind_obs.gate.builds import check_of_project, recorded
@@ -64,7 +64,7 @@ def with_runs(record: Record, runs: Iterable[DbtRun]) -> Record:
 
 def built_nothing(run: DbtRun) -> str:
     """Return what to tell of a run that built nothing; an empty text if it built something."""
-    if any(builds_of(run.results)):
+    if run.results.builds:
         return ""
     command = run.results.args.which or "another command"
     return f"{run.path} is of dbt {command}, which built nothing"

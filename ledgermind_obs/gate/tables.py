@@ -82,7 +82,10 @@ class Age(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableJudgement(msgspec.Struct, frozen=True, kw_only=True):
-    """One node at the moment of the decision: its build, its tests, the data in it."""
+    """One node at the moment of the decision: its build, its tests, the data in it.
+
+    ``ages`` has the data that blocks or was let through by name; if there is none, the oldest.
+    """
 
     uid: str
     build: Build
@@ -178,11 +181,15 @@ class _Ages:
     ) -> None:
         self._upstream, self._sources, self._policy = upstream, sources, policy
         self._now = now.timestamp()
+        self._safe = {uid: self._now - policy.safe_age(each) for uid, each in sources.items()}
         self._bad: dict[str, frozenset[str]] = {}
         self._unbuilt: set[str] = set()
 
     def of(self, uid: str, as_of: AsOfSources, *, unbuilt: bool) -> tuple[Age, ...]:
-        """Return the age of each measured source's data in a node, whose build may block."""
+        """Return the ages in a node that block, or were let through; if none did the oldest.
+
+        ``unbuilt`` says whether its build blocks already.
+        """
         source = self._sources.get(uid)
         if source is not None:
             verdict = self._policy.on_data(source, self._age(_newest(source)))
@@ -193,12 +200,20 @@ class _Ages:
             self._unbuilt.add(uid)
         inherited = _NONE.union(*(self._bad.get(parent, _NONE) for parent in parents))
         found = tuple(
-            self._judged(uid, self._sources[name], moment, told=name not in inherited)
-            for name, moment in as_of.items()
-            if name in self._sources
+            self._judged(uid, self._sources[name], as_of[name], told=name not in inherited)
+            for name in self._remarkable(as_of)
         )
         self._bad[uid] = inherited.union(age.source for age in found if age.blocks)
         return found
+
+    def _remarkable(self, as_of: AsOfSources) -> list[str]:
+        """Return the measured sources whose data may block, or the one whose data is oldest."""
+        safe = self._safe
+        known = {name: moment for name, moment in as_of.items() if name in safe}
+        found = [name for name, at in known.items() if at is None or at < safe[name]]
+        if found or not known:
+            return found
+        return [min(known, key=lambda name: known[name] or 0.0)]
 
     def _age(self, moment: float | None) -> float | None:
         return None if moment is None else max(0.0, self._now - moment)

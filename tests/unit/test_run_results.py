@@ -12,7 +12,6 @@ from ledgermind_obs.dbt.run_results import (
     NodeBuild,
     RunResults,
     Status,
-    builds_of,
     read_run_results,
     results_of_tests,
     written_at,
@@ -32,7 +31,7 @@ def recorded(version: str, name: str) -> RunResults:
 
 
 def builds(version: str, name: str) -> dict[str, NodeBuild]:
-    found = builds_of(recorded(version, name))
+    found = recorded(version, name).builds
     return {build.unique_id.rsplit(".", 1)[-1]: build for build in found}
 
 
@@ -106,7 +105,7 @@ def test_a_microbatch_over_given_batches_is_not_the_whole() -> None:
         changed(name="batches", results=[{**results[0], "status": "success"}]), NOW
     )
 
-    assert [build.status for build in builds_of(found)] == [Status.PARTIAL]
+    assert [build.status for build in found.builds] == [Status.PARTIAL]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -124,7 +123,7 @@ def test_a_snapshot_is_a_build_and_a_seed_is_none(version: str) -> None:
 def test_what_may_have_read_other_tables_is_not_the_whole(option: dict[str, object]) -> None:
     found = read_run_results(changed(args=option), NOW)
 
-    assert {b.status for b in builds_of(found)} == {Status.PARTIAL, Status.SKIPPED}
+    assert {b.status for b in found.builds} == {Status.PARTIAL, Status.SKIPPED}
 
 
 def test_dbt_2_writes_statuses_with_a_capital() -> None:
@@ -134,7 +133,7 @@ def test_dbt_2_writes_statuses_with_a_capital() -> None:
 
     found = read_run_results(changed(results=results), NOW)
 
-    assert list(builds_of(found)) == list(builds_of(recorded("1.11", "build")))
+    assert found.builds == recorded("1.11", "build").builds
     assert results_of_tests(found) == results_of_tests(recorded("1.11", "build"))
 
 
@@ -146,8 +145,8 @@ def test_without_times_of_its_own_a_build_began_when_the_run_did() -> None:
     told = read_run_results(changed(results=results, metadata=began), NOW)
     untold = read_run_results(changed(results=results, metadata=silent), NOW)
 
-    assert [b.started_at for b in builds_of(told)] == [datetime(2026, 11, 1, 10, tzinfo=UTC)]
-    assert [b.started_at for b in builds_of(untold)] == [None]
+    assert [b.started_at for b in told.builds] == [datetime(2026, 11, 1, 10, tzinfo=UTC)]
+    assert [b.started_at for b in untold.builds] == [None]
 
 
 def test_half_a_file_is_refused() -> None:
