@@ -50,7 +50,7 @@ with DAG(
     max_active_runs=1,
 ):
     measure = task("freshness_push", "obs freshness push", retries=0)
-    build = task("dbt_build", 'dbt build --project-dir "$DBT_PROJECT_DIR"', retries=0)
+    build = task("dbt_build", "dbt build", retries=0)
     # Also after a build that failed: the alerts and the gate have to know of it.
     record = task("builds_push", "obs builds push", retries=0, trigger_rule="all_done")
     # The gate is not retried, and its rule is all_success: a failure skips the training.

@@ -17,7 +17,7 @@ PATH = f"{os.environ.get('OBS_BIN', '/opt/obs/bin')}:{os.environ['PATH']}"
 
 
 def run(context: dg.OpExecutionContext, command: str) -> None:
-    """Run a command, log what it says, and raise dagster's Failure if it exits with another code."""
+    """Run a command and log what it says; raise Failure unless it exits with 0."""
     ended = subprocess.run(
         ["/bin/sh", "-c", command],
         env={**os.environ, "PATH": PATH},
@@ -40,7 +40,7 @@ def freshness_push(context: dg.OpExecutionContext) -> None:
 @dg.op(ins={"after": dg.In(dg.Nothing)})
 def build(context: dg.OpExecutionContext) -> None:
     """Build, and push what was built also if the build failed."""
-    run(context, 'dbt build --project-dir "$DBT_PROJECT_DIR"; built=$?; obs builds push && exit $built')
+    run(context, "dbt build; built=$?; obs builds push && exit $built")
 
 
 @dg.op(ins={"after": dg.In(dg.Nothing)})

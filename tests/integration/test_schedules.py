@@ -179,43 +179,58 @@ def test_the_daily_service_of_systemd_prints_the_report(host: Host) -> None:
     assert "app.transaction_labels" in result.stdout
 
 
-def kubernetes_job(cron_job: str, kind: str, name: str) -> Job:
-    objects = schedules.kubernetes_objects()
-    pod = schedules.pod_of(objects, cron_job)
-    (container,) = [c for c in pod[kind] if c["name"] == name]
-    return schedules.kubernetes_job(objects, container)
-
-
-def in_a_pod(host: Host) -> Iterator[dict[str, str]]:
-    """The emptyDir on the project's target directory is there only while the pod is."""
+@pytest.fixture
+def pod(host: Host) -> Iterator[dict[str, str]]:
+    """What a pod has and a host has not: an emptyDir on the project's target directory."""
     target = host.root / "warehouse/target"
     target.mkdir()
-    yield {"HOME": str(host.root / "var")}
+    yield {"HOME": str(host.root / "var"), "DBT_LOG_PATH": str(host.root / "var")}
     assert schedules.listing(target)
     shutil.rmtree(target)
 
 
-@pytest.fixture
-def pod(host: Host) -> Iterator[dict[str, str]]:
-    yield from in_a_pod(host)
+def containers(cron_job: str) -> dict[str, Job]:
+    """Return the commands of a CronJob's containers of obs, in their order."""
+    objects = schedules.kubernetes_objects()
+    pod = schedules.pod_of(objects, cron_job)
+    found = [*pod.get("initContainers", ()), *pod["containers"]]
+    return {
+        container["name"]: schedules.kubernetes_job(objects, container)
+        for container in found
+        if container["name"] != "training"
+    }
 
 
 def test_the_container_of_the_cronjob_pushes(host: Host, pod: dict[str, str]) -> None:
-    result = host.run(kubernetes_job("freshness-push", "containers", "push"), **pod)
+    result = host.run(containers("freshness-push")["push"], **pod)
     assert (result.returncode, result.stderr) == (0, "")
     assert host.pushed().keys() == TABLES
 
 
-def test_the_gate_lets_training_start_only_on_data_it_has_seen(
+def test_the_pod_of_the_training_measures_builds_and_asks_the_gate(
     host: Host, pod: dict[str, str]
 ) -> None:
-    gate = kubernetes_job("ml-training", "initContainers", "gate")
-    opened = host.run(gate, **pod)
-    assert opened.returncode == 0, opened.stdout
-    host.sql("delete from ml_features")
-    shut = host.run(gate, **pod)
-    assert shut.returncode == 1
-    assert shut.stdout.startswith("DO NOT RUN ML TRAINING")
+    jobs = containers("ml-training")
+    assert list(jobs) == ["measure", "build", "gate"]
+    for job in jobs.values():
+        result = host.run(job, **pod)
+        assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.startswith("ML training may run")
+
+
+def test_the_gate_keeps_the_training_from_data_that_was_not_built(
+    host: Host, pod: dict[str, str]
+) -> None:
+    result = host.run(containers("ml-training")["gate"], **pod)
+    assert result.returncode == 1
+    assert result.stdout.startswith("DO NOT RUN ML TRAINING")
+
+
+def test_a_build_that_fails_is_pushed_and_ends_the_pod(host: Host, pod: dict[str, str]) -> None:
+    host.sql("alter table transactions rename column amount to total")
+    result = host.run(containers("ml-training")["build"], **pod)
+    assert result.returncode == 1
+    assert "dbt_model_build_status{" in host.gateway.metrics()
 
 
 def units(directory: Path) -> list[Path]:
