@@ -11,14 +11,15 @@ import click
 
 from ledgermind_obs.cli import root
 
-_CODE = re.compile(r"^```.*?\n(.*?)^```|^    (.*?)$|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"^```.*?\n(.*?)^```|^    (.*?)$|`([^`]+)`", re.MULTILINE | re.DOTALL)
 _CONTINUED = re.compile(r"\\\n\s*")
 
 
 def code_in(page: str) -> Iterator[str]:
     """Yield each line of code in a Markdown text: fenced, indented, or in backquotes."""
     for found in _CODE.finditer(_CONTINUED.sub(" ", page)):
-        yield from next(group for group in found.groups() if group is not None).splitlines()
+        fenced, indented, quoted = found.groups()
+        yield from [" ".join(quoted.split())] if quoted else (fenced or indented or "").splitlines()
 
 
 def obs_commands(line: str) -> Iterator[list[str]]:
@@ -30,6 +31,8 @@ def obs_commands(line: str) -> Iterator[list[str]]:
     except ValueError:  # a quotation that goes on in the next line: no command of ours does
         return
     for at, word in enumerate(words):
+        if " " in word and word != line:  # what a shell in the line is given
+            yield from obs_commands(word)
         starts = at == 0 or words[at - 1] in {"$", "exec", *_operators(words[at - 1])}
         if Path(word).name == "obs" and "/" not in word.removesuffix("obs") and starts:
             rest = words[at + 1 :]
@@ -45,7 +48,7 @@ def _operators(word: str) -> set[str]:
 def check(argv: list[str]) -> None:
     """Raise click's UsageError if ``obs`` would not take the arguments; nothing is run."""
     command: click.Command = root
-    context = click.Context(root, info_name="obs")
+    context = root.make_context("obs", [], resilient_parsing=True)
     while isinstance(command, click.Group):
         name, found, argv = command.resolve_command(context, argv)
         assert found is not None

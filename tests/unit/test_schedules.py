@@ -192,7 +192,9 @@ def test_every_command_of_a_page_is_one_that_obs_takes(page: str) -> None:
         check(argv)
 
 
-@pytest.mark.parametrize("wrong", ["obs freshness pusk", "obs freshness push --targt prod", "obs rules"])
+@pytest.mark.parametrize(
+    "wrong", ["obs freshness pusk", "obs freshness push --targt prod", "obs rules"]
+)
 def test_a_command_that_obs_does_not_take_would_be_noticed(wrong: str) -> None:
     (argv,) = obs_commands(f"set -a && exec {wrong} | mail")
     with pytest.raises(click.UsageError):
