@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from crontab import CronTab
 
-from services.binaries import find
+from services.binaries import TOOLS, find, unpacked
 
 ROOT = Path(__file__).resolve().parent.parent
 OPS = ROOT / "ops"
@@ -77,6 +77,14 @@ def systemd_job(name: str, *drop_ins: Path) -> Job:
     assert path == "/etc/obs/obs.env"
     from_file = settings((OPS / "obs.env").read_text())
     return Job(tuple(argv), {**SYSTEMD_GIVES, **set_here, **from_file})
+
+
+def systemd_libraries() -> dict[str, str]:
+    """Return the environment in which systemd's programs find their libraries."""
+    if not find("systemd-analyze").is_relative_to(TOOLS):
+        return dict(os.environ)
+    (place,) = unpacked("libsystemd-shared").glob("usr/lib/*/systemd")
+    return {**os.environ, "LD_LIBRARY_PATH": str(place)}
 
 
 def _specified(text: str) -> str:

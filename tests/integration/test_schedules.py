@@ -250,6 +250,7 @@ def test_systemd_has_nothing_to_say_of_the_units(tmp_path: Path) -> None:
         file.write_text(file.read_text().replace("/opt/obs/bin", "/usr/bin"))
     result = subprocess.run(
         [find("systemd-analyze"), "verify", "--man=no", *files],
+        env=schedules.systemd_libraries(),
         capture_output=True,
         text=True,
         check=False,
@@ -265,6 +266,7 @@ def test_systemd_finds_a_service_little_exposed(name: str, tmp_path: Path) -> No
             *(find("systemd-analyze"), "security", "--offline=yes", "--no-pager"),
             *(f"--threshold={LEAST_EXPOSURE}", tmp_path / name),
         ],
+        env=schedules.systemd_libraries(),
         capture_output=True,
         text=True,
         check=False,
