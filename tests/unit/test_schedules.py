@@ -56,7 +56,7 @@ def test_cron_pushes_every_quarter_of_an_hour_and_reports_once_a_day() -> None:
     assert all(line.env["MAILTO"] for line in table)
 
 
-def test_a_run_of_cron_or_systemd_ends_before_the_next_but_one_begins() -> None:
+def test_a_run_of_cron_or_systemd_ends_before_the_next_one_begins() -> None:
     longest = the_longest_run(settings((OPS / "obs.env").read_text()))
     (limit,) = unit("obs-freshness-push.service")["TimeoutStartSec"]
     assert longest < parse_age(limit.removesuffix("in")) < SECONDS_BETWEEN_RUNS
