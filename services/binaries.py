@@ -46,6 +46,8 @@ PROGRAMS = {
     "postgres_exporter": Program(
         "prometheus-postgres-exporter", ("postgres_exporter", "prometheus-postgres-exporter")
     ),
+    "kubectl": Program("kubernetes-client", ("kubectl",)),
+    "systemd-analyze": Program("systemd", ("systemd-analyze",)),
 }
 
 
