@@ -22,7 +22,7 @@ _FENCE = re.compile(r"^ *```")
 _IN_BLOCK = re.compile(r"(?:^|\$ |&& |^\S+ \S+ \S+ \S+ \S+ +)(obs (?:--?)?[a-z][^#]*)")
 _IN_TEXT = re.compile(r"(`+)(obs [^`]+)\1")
 # The command ends where the shell would begin another, or where two blanks begin a remark.
-_END = re.compile(r"\s(?:→|\||\\\||&&|>>?|;|2>)|;|\s{2,}|\s#")
+_END = re.compile(r"\s(?:→|<|\||\\\||&&|>>?|;|2>)|;|\s{2,}|\s#")
 _OUTPUT = re.compile(r"^ *obs: ")
 
 
