@@ -30,6 +30,7 @@ html_theme = "furo"
 html_title = f"obs {version}"
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 
 _PAGE = re.compile(r"^- \[.+?\]\((\w[\w-]*)\.md\)", re.MULTILINE)
 _SECTION = re.compile(r"^## (.+)\n", re.MULTILINE)
