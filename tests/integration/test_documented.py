@@ -42,10 +42,11 @@ STANDS_FOR = {
     "http://pushgateway:9091": "$PUSHGATEWAY_URL",
     **dict.fromkeys(("http://prometheus:9090", "http://thanos-query:10902"), "$PROMETHEUS_URL"),
     "target/run_results.json": "$DBT_TARGET_PATH/run_results.json",
+    "target/sources.json": "$DBT_TARGET_PATH/sources.json",
     "target/stage.json": "$DBT_TARGET_PATH/run_results.json",
     "target/marts.json": "$DBT_TARGET_PATH/run_results.json",
     **dict.fromkeys(("DIR", "main-target", "trained"), "$DBT_TARGET_PATH"),
-    "NAME": "ml_training_pipeline",
+    **dict.fromkeys(("NAME", "EXPOSURE"), "ml_training_pipeline"),
     "NODE": "app.transactions",
     "app.orders": "app.transactions",
     "source:app.orders": "source:app.transactions",
@@ -200,7 +201,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(environment: dict[str, str], repository: Path) -> dict[str, str]:
     """The chain after a measurement and a build, in a target directory of the copy."""
     env = {**environment, "DBT_TARGET_PATH": str(repository / "warehouse/target")}
-    for command in ("obs freshness push", "dbt --quiet build --profiles-dir ."):
+    for command in (
+        "obs freshness push",
+        "dbt --quiet source freshness --profiles-dir .",
+        "dbt --quiet build --profiles-dir .",
+    ):
         _run(command.split(), repository / "warehouse", env).check_returncode()
     return env
 
