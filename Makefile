@@ -77,8 +77,18 @@ bench: $(VENV) ## what obs costs, as ratios of one run
 docs: $(VENV) ## write the pages that follow from the code
 	@$(PYTHON) -m docs.make
 
+# nitpicky and warnings as errors: a dead link, or a page that is not in docs/index.md, ends it.
+SITE ?= build/site
+PAGES ?= docs
+
+.PHONY: site
+site: $(VENV) ## the documentation as a site, in build/site/
+	@$(PYTHON) -m sphinx --quiet --nitpicky --fail-on-warning --keep-going --fresh-env \
+		--conf-dir docs/site --doctree-dir $(SITE)/.doctrees $(PAGES) $(SITE)
+	@echo "$(SITE)/index.html"
+
 include $(wildcard ops/*.mk)
 
 .PHONY: clean
 clean: ## remove .venv/, .tools/ and every cache
-	@rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis warehouse/target warehouse/logs
+	@rm -rf .venv .tools build .pytest_cache .mypy_cache .ruff_cache .hypothesis warehouse/target warehouse/logs

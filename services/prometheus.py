@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,13 +99,15 @@ class Prometheus(HttpService):
 
 
 @contextmanager
-def pushgateway(directory: Path, port: int = 0, *, persist: bool = False) -> Iterator[Pushgateway]:
+def pushgateway(
+    directory: Path, port: int = 0, *, persist: bool = False, flags: Sequence[str] = ()
+) -> Iterator[Pushgateway]:
     """Run a Pushgateway; with ``persist`` it finds its metrics again when it comes back."""
     port = port or free_port()
     kept = directory / "pushgateway.data" if persist else ""
     command = [
         *(str(find("pushgateway")), f"--web.listen-address={HOST}:{port}"),
-        *("--web.enable-admin-api", f"--persistence.file={kept}"),
+        *("--web.enable-admin-api", f"--persistence.file={kept}", *flags),
     ]
     server = _http_server("Pushgateway", directory, port, command)
     with server.running():

@@ -82,7 +82,7 @@ def test_a_stale_source_reaches_people_and_an_outage_resolves_nothing(
         "Severity: warning",
         "Project: ledgermind, target prod",
         "Runbook: https://github.com/leok974/ai-finance-agent-oss/blob/main/"
-        "DATA_QUALITY_COMPLETE.md#freshness-check-fails",
+        "docs/DATA_QUALITY_COMPLETE.md#freshness-check-fails",
         "",
         "Grafana: https://grafana.example.com/d/ml-freshness",
         f"Prometheus: {message['text'].rpartition('Prometheus: ')[2]}",
