@@ -1,0 +1,191 @@
+"""A whole chain, from dbt to Alertmanager and Grafana, and ``obs doctor`` in front of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from services.monitoring import ROOT, Yaml, alertmanager_config, prometheus_config
+from services.postgres import Postgres
+from services.prometheus import (
+    HttpService,
+    Prometheus,
+    Pushgateway,
+    alertmanager,
+    prometheus,
+    pushgateway,
+)
+from tests.fake_grafana import ADMIN, FakeGrafana, fake_grafana
+from tests.integration.chain import until
+from tests.integration.shop import TABLES, Shop, new_project, open_shop
+
+DASHBOARD = "ml-source-freshness"
+MODEL = "".join(f"-- {{{{ source('app', '{table}') }}}}\n" for table in TABLES) + "select 1 as n\n"
+EXPOSURE = """
+exposures:
+  - name: training
+    type: application
+    owner: {name: ML, email: ml@example.org}
+    depends_on: [ref('daily')]
+"""
+CANARY_RULE = """
+groups:
+  - name: canary
+    rules:
+      - alert: Canary
+        expr: obs_canary_timestamp_seconds
+        labels: {severity: none}
+        annotations: {summary: obs doctor tries the chain}
+"""
+
+Checks = dict[str, dict[str, Any]]
+
+
+@dataclass
+class Diagnosis:
+    """What one run of the doctor said."""
+
+    code: int
+    checks: Checks
+    stdout: str
+    stderr: str
+    seconds: float
+
+    def in_state(self, state: str) -> dict[str, str]:
+        """Return the checks in a state, each with what it saw."""
+        return {n: c["observed"] for n, c in self.checks.items() if c["state"] == state}
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Return the checks that failed."""
+        return self.in_state("failed")
+
+
+@dataclass
+class Ward:
+    """The parts of the chain, and the shop in which ``obs`` runs."""
+
+    shop: Shop
+    gateway: Pushgateway
+    prometheus: Prometheus
+    alertmanager: HttpService
+    grafana: FakeGrafana
+    directory: Path
+    options: list[str] = field(default_factory=list)
+
+    def doctor(self, *argv: str, **env: str) -> Diagnosis:
+        """Run ``obs doctor`` and return what it said."""
+        began = time.monotonic()
+        result = self.shop.obs("doctor", "--format", "json", *self.options, *argv, **env)
+        seconds = time.monotonic() - began
+        assert result.stdout, result.stderr
+        checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
+        return Diagnosis(result.returncode, checks, result.stdout, result.stderr, seconds)
+
+    def push(self, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run ``obs freshness push`` on the same project."""
+        return self.shop.push("--engine", "postgres", *argv, **env)
+
+    def check(self, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run ``obs freshness check`` on the same project."""
+        return self.shop.obs("freshness", "check", "--engine", "postgres", *argv, **env)
+
+    def reconfigure(self, change: Any) -> None:
+        """Change Prometheus' configuration by a function, and let it be read."""
+        path = self.directory / "prometheus.yml"
+        config: Yaml = yaml.safe_load(path.read_text())
+        change(config)
+        path.write_text(yaml.safe_dump(config))
+        self.prometheus.reload()
+
+    def reroute(self, change: Any) -> None:
+        """Change Alertmanager's configuration by a function, and let it be read."""
+        path = self.directory / "alertmanager.yml"
+        config: Yaml = yaml.safe_load(path.read_text())
+        change(config)
+        path.write_text(yaml.safe_dump(config))
+        self.alertmanager.request("/-/reload", "POST")
+
+    def groups(self) -> list[Mapping[str, str]]:
+        """Return the labels of the gateway's groups."""
+        return [g["labels"] for g in json.loads(self.gateway.request("/api/v1/metrics"))["data"]]
+
+    def scraped(self) -> None:
+        """Return once Prometheus has the last push."""
+        pushed = self.shop.series()
+        wanted = next(v for m, v in pushed.items() if m.name.endswith("run_timestamp_seconds"))[""]
+        expression = 'dbt_freshness_run_timestamp_seconds{target="prod"}'
+
+        def has_it() -> bool:
+            found = self.prometheus.query(expression)
+            return any(abs(float(each["value"][1]) - wanted) < 1 for each in found)
+
+        until(has_it, "Prometheus has the push")
+
+
+def rules_of(directory: Path) -> Path:
+    """Return a folder with the project's rules and one on the canary."""
+    rules = directory / "rules"
+    shutil.copytree(ROOT / "prometheus/rules", rules)
+    (rules / "canary.yml").write_text(CANARY_RULE)
+    return rules
+
+
+@contextmanager
+def ward(directory: Path, database: Postgres) -> Iterator[Ward]:
+    """Run the chain, pushed to once and scraped: nothing is wrong with it."""
+    with ExitStack() as stack:
+        gateway = stack.enter_context(pushgateway(directory, persist=True))
+        # Nobody is told in these tests: what arrives at Alertmanager is as far as it goes.
+        nobody = "http://127.0.0.1:9"
+        config = alertmanager_config(directory, nobody)
+        alerts = stack.enter_context(alertmanager(directory, config))
+        config = _prometheus(directory, gateway, alerts)
+        told = stack.enter_context(prometheus(directory, config))
+        grafana = stack.enter_context(fake_grafana())
+        shop = _shop(directory, database, gateway)
+        opened = Ward(shop, gateway, told, alerts, grafana, directory, ["--engine", "postgres"])
+        _configure(opened)
+        assert opened.push().returncode == 0
+        opened.scraped()
+        yield opened
+
+
+def _prometheus(directory: Path, gateway: Pushgateway, alerts: HttpService) -> str:
+    rules = rules_of(directory)
+    config = prometheus_config(directory, {"pushgateway": gateway.url}, alerts.url, quick=False)
+    return yaml.safe_dump({**yaml.safe_load(config), "rule_files": [f"{rules}/*.yml"]})
+
+
+def _shop(directory: Path, database: Postgres, gateway: Pushgateway) -> Shop:
+    template = directory / "template"
+    new_project(template)
+    (template / "models" / "daily.sql").write_text(MODEL)
+    (template / "models" / "exposures.yml").write_text(EXPOSURE)
+    shop = open_shop(template, directory / "shop", database, gateway)
+    for table in TABLES:
+        shop.sql(f"update {table} set loaded_at = now() - interval '1 hour'")  # noqa: S608
+    return shop
+
+
+def _configure(opened: Ward) -> None:
+    dashboards = ROOT / "ops/grafana/dashboards"
+    opened.shop.env |= {
+        "PROMETHEUS_URL": opened.prometheus.url,
+        "ALERTMANAGER_URL": opened.alertmanager.url,
+        "GRAFANA_URL": opened.grafana.url,
+        "GRAFANA_API_KEY": ADMIN,
+        "OBS_RULES": str(opened.directory / "rules"),
+        "OBS_DASHBOARDS": str(dashboards),
+    }
+    imported = opened.shop.obs("dashboard", "import", str(dashboards))
+    assert imported.returncode == 0, imported.stderr
