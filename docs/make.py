@@ -154,7 +154,6 @@ groups:
         annotations: {summary: obs doctor --end-to-end is at work}
 ```
 
-## The checks
 """
 
 
@@ -168,7 +167,7 @@ def doctor_page() -> str:
 
 
 def _area(area: Area, claims: list[Claim]) -> str:
-    return f"\n## Area: {area}\n" + "".join(map(_claim, claims))
+    return f"\n## Checks: {area}\n" + "".join(map(_claim, claims))
 
 
 def _claim(claim: Claim) -> str:

@@ -228,7 +228,7 @@ CHECKS = (
     Check(
         name="dbt-version",
         area=Area.DBT,
-        sentence="obs is tested with this version of dbt",
+        sentence="this version of dbt is one that obs is tested with",
         look=_version,
         needs=("dbt-parses",),
         hint="upgrade dbt",
@@ -271,6 +271,7 @@ CHECKS = (
         sentence="the engine postgres can measure this project as dbt does",
         look=_engine,
         needs=("dbt-parses", "dbt-limits", "dbt-hooks"),
+        after=("warehouse-connects",),
         hint="use --engine dbt",
     ),
     Check(

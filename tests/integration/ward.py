@@ -6,9 +6,12 @@ import json
 import shutil
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from services.prometheus import (
     prometheus,
     pushgateway,
 )
+from services.server import ServiceError
 from tests.fake_grafana import ADMIN, FakeGrafana, fake_grafana
 from tests.integration.chain import until
 from tests.integration.shop import TABLES, Shop, new_project, open_shop
@@ -81,6 +85,7 @@ class Ward:
     grafana: FakeGrafana
     directory: Path
     options: list[str] = field(default_factory=list)
+    rules: int = 0
 
     def doctor(self, *argv: str, **env: str) -> Diagnosis:
         """Run ``obs doctor`` and return what it said."""
@@ -114,6 +119,46 @@ class Ward:
         change(config)
         path.write_text(yaml.safe_dump(config))
         self.alertmanager.request("/-/reload", "POST")
+
+    def post(self, metric: str, value: float, target: str = "prod") -> None:
+        """Add a series to a group of the shop, as another program would."""
+        path = f"/metrics/job/dbt-freshness/project/shop/target/{target}"
+        _send(f"{self.gateway.url}{path}", f"{metric} {value!r}\n".encode())
+
+    def forget(self, target: str) -> None:
+        """Take a group of the shop away."""
+        path = f"/metrics/job/dbt-freshness/project/shop/target/{target}"
+        self.gateway.request(path, "DELETE")
+        until(lambda: all(g.get("target") != target for g in self.groups()), "it is gone")
+
+    def silence(self, alert: str) -> str:
+        """Silence an alert for an hour, and return the silence's id."""
+        now = datetime.now(UTC)
+        wanted = {
+            "matchers": [{"name": "alertname", "value": alert, "isRegex": False}],
+            "startsAt": now.isoformat(),
+            "endsAt": (now + timedelta(hours=1)).isoformat(),
+            "createdBy": "ann",
+            "comment": "maintenance",
+        }
+        said = _send(f"{self.alertmanager.url}/api/v2/silences", json.dumps(wanted).encode())
+        return str(json.loads(said)["silenceID"])
+
+    def is_whole(self) -> None:
+        """Return once Prometheus scrapes, evaluates and sends as it did in the beginning."""
+        until(lambda: len(self._rules()) == self.rules, "the rules are loaded")
+        until(lambda: all(r["health"] == "ok" for r in self._rules()), "the rules are healthy")
+        labelled = 'dbt_freshness_run_success{job="dbt-freshness", instance=""}'
+        until(lambda: self.prometheus.query(labelled), "the gateway is scraped")
+        until(self._sends, "alerts are sent")
+
+    def _rules(self) -> list[Any]:
+        groups = json.loads(self.prometheus.request("/api/v1/rules"))["data"]["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+    def _sends(self) -> bool:
+        found = json.loads(self.prometheus.request("/api/v1/alertmanagers"))["data"]
+        return bool(found["activeAlertmanagers"])
 
     def groups(self) -> list[Mapping[str, str]]:
         """Return the labels of the gateway's groups."""
@@ -157,7 +202,21 @@ def ward(directory: Path, database: Postgres) -> Iterator[Ward]:
         _configure(opened)
         assert opened.push().returncode == 0
         opened.scraped()
+        opened.rules = len(opened._rules())
+        opened.is_whole()
         yield opened
+
+
+def _send(url: str, content: bytes) -> str:
+    """Return what a server answers to a POST; raise ServiceError if it refuses."""
+    headers = {"Content-Type": "application/json" if content.startswith(b"{") else "text/plain"}
+    request = urllib.request.Request(url, content, headers, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return str(answer.read(), "utf-8")
+    except urllib.error.HTTPError as error:
+        with error:
+            raise ServiceError(f"{error.code} {error.read()!r}") from error
 
 
 def _prometheus(directory: Path, gateway: Pushgateway, alerts: HttpService) -> str:
