@@ -66,7 +66,7 @@ class _Canary:
     def __init__(self, patient: Patient, seconds: float) -> None:
         self._patient, self._seconds = patient, seconds
         self._nonce = secrets.token_hex(8)
-        self._sent = self._confirmed = self._alerted = False
+        self._sent = self._confirmed = self._was_scraped = self._alerted = False
 
     def hops(self) -> Iterator[tuple[Claim, Callable[[], Seen]]]:
         """Yield what proves each hop, in their order."""
@@ -107,6 +107,7 @@ class _Canary:
             f"Prometheus did not have the canary within {format_age(self._seconds)}",
             "see prometheus-scrapes, and the scrape_interval of the job",
         )
+        self._was_scraped = True
         return Seen(f"{endpoint.url} has the canary")
 
     def _is_scraped(self) -> bool:
@@ -149,11 +150,11 @@ class _Canary:
                 f"the gateway still has the canary {self._nonce}",
                 f"take away the group of job {JOB}; a later run does it after ten minutes",
             )
-        with suppress(SkippedError):
+        if self._was_scraped:
             self._wait(lambda: not self._is_scraped(), "Prometheus still has the canary", _ITSELF)
-            if self._alerted:
-                words = "Alertmanager still has the alert"
-                self._wait(lambda: not self._is_alerted(), words, _ITSELF)
+        if self._alerted:
+            words = "Alertmanager still has the alert"
+            self._wait(lambda: not self._is_alerted(), words, _ITSELF)
         return Seen("the canary is gone from every part that had it")
 
     def take_away(self) -> bool:

@@ -83,8 +83,8 @@ class Check(Claim, frozen=True, kw_only=True):
 
     ``look`` returns what was seen; an ObsError that it raises is a fault, told in its words.
     Without what it ``needs`` there is nothing to look at, whether that failed or was skipped. It
-    comes ``after`` others, and is skipped only if one of them failed. ``seconds`` is the time
-    limit, None for all the time there is.
+    comes ``after`` others, and is skipped only if one of them failed, or was skipped because of a
+    failure. ``seconds`` is the time limit, None for all the time there is.
     """
 
     look: Callable[[Patient], Seen]

@@ -50,6 +50,8 @@ class _Examination:
     ) -> None:
         self._check, self._patient, self._ends_at = check, patient, ends_at
         self._others = others
+        # A failure before it, not a thing that is not configured, is why it is skipped.
+        self.is_pointless = False
         self._done = threading.Event()
         self._found: Result | None = None
 
@@ -61,9 +63,11 @@ class _Examination:
     def run(self) -> None:
         """Look, as soon as what it needs has ended and unless that came to nothing."""
         for name in (*self._check.needs, *self._check.after):
-            found = self._others[name].result()
-            is_needed = found.name in self._check.needs
-            if found.state is State.FAILED or (found.state is State.SKIPPED and is_needed):
+            earlier = self._others[name]
+            found = earlier.result()
+            self.is_pointless = earlier.is_pointless or found.state is State.FAILED
+            is_missing = found.state is State.SKIPPED and name in self._check.needs
+            if self.is_pointless or is_missing:
                 self._end(skipped(_reason(found)), 0.0)
                 return
         began = time.monotonic()

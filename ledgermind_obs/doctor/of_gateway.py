@@ -178,6 +178,7 @@ CHECKS = (
         sentence="the textfile is of this project and target",
         look=_textfile,
         needs=("dbt-project",),
+        after=("gateway-settings",),
         hint="name another file with --textfile",
     ),
     Check(

@@ -139,6 +139,7 @@ def prometheus(change: Callable[[Ward, Yaml], None], seen: Callable[[Ward], bool
         ward.reconfigure(lambda config: change(ward, config))
         try:
             until(lambda: seen(ward), "the change is seen")
+            until(lambda: seen is unsent or ward.sends(), "alerts are sent")
             yield []
         finally:
             path.write_text(before)
@@ -351,16 +352,20 @@ def impossible(ward: Ward) -> Iterator[Options]:
 def foreign_textfile(ward: Ward) -> Iterator[Options]:
     path = ward.directory / "metrics.prom"
     path.write_text("somebody_elses 1\n")
-    yield ["--textfile", str(path)]
-    path.unlink()
+    try:
+        yield ["--textfile", str(path)]
+    finally:
+        path.unlink()
 
 
 @contextmanager
 def dashboard_lost(ward: Ward) -> Iterator[Options]:
     kept = dict(ward.grafana.dashboards)
     ward.grafana.dashboards.clear()
-    yield []
-    ward.grafana.dashboards.update(kept)
+    try:
+        yield []
+    finally:
+        ward.grafana.dashboards.update(kept)
 
 
 @contextmanager
@@ -368,15 +373,19 @@ def dashboard_edited(ward: Ward) -> Iterator[Options]:
     (uid,) = ward.grafana.dashboards
     title = ward.grafana.dashboards[uid].model["title"]
     ward.grafana.edit(uid, title="Mine")
-    yield []
-    ward.grafana.edit(uid, title=title)
+    try:
+        yield []
+    finally:
+        ward.grafana.edit(uid, title=title)
 
 
 @contextmanager
 def source_unreachable(ward: Ward) -> Iterator[Options]:
     ward.grafana.unreachable.add("prom-1")
-    yield []
-    ward.grafana.unreachable.clear()
+    try:
+        yield []
+    finally:
+        ward.grafana.unreachable.clear()
 
 
 @contextmanager
@@ -384,53 +393,68 @@ def two_sources(ward: Ward) -> Iterator[Options]:
     other = {"name": "Other", "uid": "prom-2", "type": "prometheus", "isDefault": False}
     ward.grafana.data_sources.append(other)
     ward.grafana.data_sources[0]["isDefault"] = False
-    yield []
-    ward.grafana.data_sources.pop()
-    ward.grafana.data_sources[0]["isDefault"] = True
+    try:
+        yield []
+    finally:
+        ward.grafana.data_sources.pop()
+        ward.grafana.data_sources[0]["isDefault"] = True
 
 
 @contextmanager
 def silenced(ward: Ward) -> Iterator[Options]:
     created = ward.silence("SourceStale")
-    yield []
-    ward.alertmanager.request(f"/api/v2/silence/{created}", "DELETE")
+    try:
+        yield []
+    finally:
+        ward.alertmanager.request(f"/api/v2/silence/{created}", "DELETE")
 
 
 @contextmanager
 def stranger(ward: Ward) -> Iterator[Options]:
     ward.post("dbt_freshness_run_success", 1.0, target="moon")
-    yield []
-    ward.forget(target="moon")
+    try:
+        yield []
+    finally:
+        ward.forget(target="moon")
 
 
 @contextmanager
 def refusal(ward: Ward) -> Iterator[Options]:
     with suppress(ServiceError):
         ward.post("no-name", 1.0)
-    yield []
-    assert ward.push().returncode == 0
+    try:
+        yield []
+    finally:
+        assert ward.push().returncode == 0
 
 
 @contextmanager
 def failed_run(ward: Ward) -> Iterator[Options]:
+    ward.post("dbt_freshness_run_timestamp_seconds", time.time())
     ward.post("dbt_freshness_run_success", 0.0)
-    yield []
-    assert ward.push().returncode == 0
+    try:
+        yield []
+    finally:
+        assert ward.push().returncode == 0
 
 
 @contextmanager
 def other_host(ward: Ward) -> Iterator[Options]:
     ward.post("dbt_freshness_last_success_timestamp_seconds", time.time() + 60)
-    yield []
-    assert ward.push().returncode == 0
+    try:
+        yield []
+    finally:
+        assert ward.push().returncode == 0
 
 
 @contextmanager
 def large_table(ward: Ward) -> Iterator[Options]:
     ward.shop.sql("insert into orders select now() from generate_series(1, 150000)")
     ward.shop.sql("analyze orders")
-    yield []
-    ward.shop.sql("delete from {TABLE}; insert into {TABLE} values (now()); analyze orders")
+    try:
+        yield []
+    finally:
+        ward.shop.sql("delete from {TABLE}; insert into {TABLE} values (now()); analyze orders")
 
 
 HTML = Answer(200, b"<html>", {"Content-Type": "text/html"})
@@ -444,7 +468,7 @@ FAULTS = (
     Fault("no such profile", "dbt-project", options("--profile", "bakery")),
     Fault("no such target", "dbt-project", options("--target", "moon")),
     Fault("a variable is not set", "dbt-project", environment(PGHOST=None)),
-    Fault("a port is no number", "dbt-project", environment(PGPORT="many")),
+    Fault("a port is no number", "warehouse-connects", environment(PGPORT="many")),
     Fault("no dbt", "dbt-found", options("--dbt", "/nowhere", "--engine", "dbt")),
     Fault("does not parse", "dbt-parses", file("models/daily.sql", "{{ ref('gone') }}")),
     Fault("of another project", "dbt-parses", manifest(other_project)),

@@ -150,13 +150,14 @@ class Ward:
         until(lambda: all(r["health"] == "ok" for r in self._rules()), "the rules are healthy")
         labelled = 'dbt_freshness_run_success{job="dbt-freshness", instance=""}'
         until(lambda: self.prometheus.query(labelled), "the gateway is scraped")
-        until(self._sends, "alerts are sent")
+        until(self.sends, "alerts are sent")
 
     def _rules(self) -> list[Any]:
         groups = json.loads(self.prometheus.request("/api/v1/rules"))["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
-    def _sends(self) -> bool:
+    def sends(self) -> bool:
+        """Return whether Prometheus has somebody to send alerts to."""
         found = json.loads(self.prometheus.request("/api/v1/alertmanagers"))["data"]
         return bool(found["activeAlertmanagers"])
 
@@ -243,6 +244,7 @@ def _configure(opened: Ward) -> None:
         "ALERTMANAGER_URL": opened.alertmanager.url,
         "GRAFANA_URL": opened.grafana.url,
         "GRAFANA_API_KEY": ADMIN,
+        "OBS_PUSH_TIMEOUT": "3s",
         "OBS_RULES": str(opened.directory / "rules"),
         "OBS_DASHBOARDS": str(dashboards),
     }
