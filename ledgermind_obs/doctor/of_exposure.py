@@ -13,7 +13,8 @@ from ledgermind_obs.findings import Severity
 from ledgermind_obs.freshness import FreshnessReport
 from ledgermind_obs.gate.as_of import AsOf
 from ledgermind_obs.gate.evidence import Evidence, Instruments, Request, measured_now
-from ledgermind_obs.gate.judge import Policy, Verdict, judge
+from ledgermind_obs.gate.judge import Verdict, judge
+from ledgermind_obs.gate.policy import Policy
 from ledgermind_obs.lineage.findings import Surroundings, check
 from ledgermind_obs.lineage.graph import find_exposure
 from ledgermind_obs.sinks.record import read_record
@@ -85,8 +86,14 @@ def _reasons(evidence: Evidence, verdict: Verdict) -> str:
     reasons = [f"{j.source.name} {j.state.label}" for j in verdict.blockers]
     reasons += [f"{evidence.blind[spot]} {spot.reason}" for spot in verdict.blind]
     reasons += [f"{uid} is not known" for uid in verdict.absent]
+    reasons += [_label(evidence, table.uid) for table in verdict.tables if table.told]
     more = f" and {len(reasons) - _NAMED} more" if len(reasons) > _NAMED else ""
     return ", ".join(reasons[:_NAMED]) + more or "nothing was measured"
+
+
+def _label(evidence: Evidence, uid: str) -> str:
+    label = evidence.upstream.lineage.label(uid) if evidence.upstream else uid
+    return f"{label} is not built or tested well, or its data is too old"
 
 
 def _evidence(patient: Patient, exposure: str | None) -> Evidence:
@@ -99,6 +106,7 @@ def _evidence(patient: Patient, exposure: str | None) -> Evidence:
         measure=measured,
         declared=lambda _: patient.declared.manifest,
         written=lambda: None,
+        settings=lambda _: patient.settings,
         lock=nullcontext,
     )
     return measured_now(Request(project=patient.dbt().project, exposure=exposure), instruments)

@@ -113,7 +113,7 @@ def _metrics(patient: Patient) -> Seen:
 
 def _retention(patient: Patient) -> Seen:
     told = retention(patient.told)
-    seconds = sum(int(count) * _UNITS[unit] for count, unit in _TERM.findall(told.split(" ")[0]))
+    seconds = seconds_of(told.split(" ")[0])
     if not seconds:
         raise SkippedError(f"Prometheus says {told or 'nothing'}, which is no time")
     if seconds < WEEK_SECONDS:
@@ -122,6 +122,11 @@ def _retention(patient: Patient) -> Seen:
             "start it with --storage.tsdb.retention.time=15d",
         )
     return Seen(f"it keeps {told}")
+
+
+def seconds_of(duration: str) -> float:
+    """Return the seconds of a duration as Prometheus writes it, such as ``1h30m``; 0 for none."""
+    return sum(int(count) * _UNITS[unit] for count, unit in _TERM.findall(duration))
 
 
 CHECKS = (

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ledgermind_obs import metrics
 from ledgermind_obs.doctor.answers import Alert, LoadedRule
 from ledgermind_obs.doctor.check import Area, Check, Seen, SkippedError, failed, warning
+from ledgermind_obs.doctor.of_prometheus import seconds_of
 from ledgermind_obs.doctor.patient import Patient
 from ledgermind_obs.metrics import source_labels
 from ledgermind_obs.monitoring.expressions import TABLE_LOADED_AT
@@ -88,15 +89,17 @@ def _current(patient: Patient) -> Seen:
     return Seen(f"{len(wanted)} alerts of {patient.rules} run as they are written")
 
 
-_Identity = tuple[str, str, str, frozenset[tuple[str, str]]]
+_Identity = tuple[str, str, str, float, frozenset[tuple[str, str]]]
 
 
 def _identity(group: str, rule: LoadedRule) -> _Identity:
-    return group, rule.name, normal_form(rule.query), frozenset(rule.labels.items())
+    labels = frozenset(rule.labels.items())
+    return group, rule.name, normal_form(rule.query), rule.duration, labels
 
 
 def _wanted(rule: Rule) -> _Identity:
-    return rule.group, rule.name, normal_form(rule.expression), frozenset(rule.labels.items())
+    labels = frozenset(rule.labels.items())
+    return rule.group, rule.name, normal_form(rule.expression), seconds_of(rule.lasts), labels
 
 
 def _quiet(patient: Patient) -> Seen:

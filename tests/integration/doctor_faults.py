@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,22 @@ def file(name: str, content: str, *argv: str) -> Make:
             os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
     return make
+
+
+@contextmanager
+def build_failed(ward: Ward) -> Iterator[Options]:
+    path = ward.shop.directory / "target" / "run_results.json"
+    before = path.read_text()
+    results = json.loads(before)
+    results["metadata"]["generated_at"] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+    results["metadata"]["invocation_id"] = "a-later-run"
+    for result in results["results"]:
+        result["status"] = "error"
+    path.write_text(json.dumps(results))
+    try:
+        yield ["--exposure", "training"]
+    finally:
+        path.write_text(before)
 
 
 def answering(option: str, answer: Answer) -> Make:
@@ -559,6 +576,7 @@ FAULTS = (
     Fault("an edited dashboard", "grafana-dashboard", dashboard_edited, None),
     Fault("Prometheus not reached", "grafana-source", source_unreachable, None),
     Fault("two data sources", "grafana-source", two_sources, None),
+    Fault("a build failed", "gate", build_failed, "check"),
     Fault("no such exposure", "exposure-declared", options("--exposure", "gone"), "check"),
     Fault(
         "no parents", "exposure-lineage", manifest(no_parents, "--exposure", "training"), "check"

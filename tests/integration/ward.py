@@ -30,10 +30,12 @@ from services.prometheus import (
 from services.server import ServiceError
 from tests.fake_grafana import ADMIN, FakeGrafana, fake_grafana
 from tests.integration.chain import until
-from tests.integration.shop import TABLES, Shop, new_project, open_shop
+from tests.integration.shop import DBT, TABLES, Shop, new_project, open_shop
 
 DASHBOARD = "ml-source-freshness"
-MODEL = "".join(f"-- {{{{ source('app', '{table}') }}}}\n" for table in TABLES) + "select 1 as n\n"
+MODEL = "".join(f"-- {{{{ source('app', '{table}') }}}}\n" for table in TABLES) + (
+    "{{ config(materialized='table') }} select 1 as n\n"
+)
 EXPOSURE = """
 exposures:
   - name: training
@@ -103,6 +105,21 @@ class Ward:
     def check(self, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run ``obs freshness check`` on the same project."""
         return self.shop.obs("freshness", "check", "--engine", "postgres", *argv, **env)
+
+    def build(self) -> None:
+        """Build the models, and push that they were built."""
+        built = subprocess.run(
+            [DBT, "build", "--target", "prod", "--profiles-dir", "."],
+            cwd=self.shop.directory,
+            env={**self.shop.env, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert built.returncode == 0, built.stdout
+        pushed = self.shop.obs("builds", "push")
+        assert pushed.returncode == 0, pushed.stderr
 
     def reconfigure(self, change: Any) -> None:
         """Change Prometheus' configuration by a function, and let it be read."""
@@ -202,6 +219,7 @@ def ward(directory: Path, database: Postgres) -> Iterator[Ward]:
         opened = Ward(shop, gateway, told, alerts, grafana, directory, ["--engine", "postgres"])
         _configure(opened)
         assert opened.push().returncode == 0
+        opened.build()
         opened.scraped()
         opened.rules = len(opened._rules())
         opened.is_whole()
