@@ -97,7 +97,7 @@ dbt
 Prometheus
   ok       prometheus-answers      http://prometheus:9090 answers
   failed   prometheus-scrapes      job pushgateway cannot scrape http://pushgateway:9091/metrics: connection refused
-           not so: Prometheus scrapes the gateway
+           expected: Prometheus scrapes the gateway
            next: see whether Prometheus reaches the gateway at this address
            more: docs/doctor.md#prometheus-scrapes
   skipped  prometheus-labels       because prometheus-scrapes failed

@@ -39,10 +39,9 @@ def fly(patient: Patient, seconds: float) -> Generator[Result]:
             result = _timed(claim, hop) if went_well else _unreached(claim)
             went_well = result.state is not State.FAILED and went_well
             yield result
-    except BaseException:
+        yield _timed(REMOVED, canary.removed)
+    finally:
         canary.take_away()
-        raise
-    yield _timed(REMOVED, canary.removed)
 
 
 def _timed(claim: Claim, hop: Callable[[], Seen]) -> Result:
@@ -66,7 +65,8 @@ class _Canary:
     def __init__(self, patient: Patient, seconds: float) -> None:
         self._patient, self._seconds = patient, seconds
         self._nonce = secrets.token_hex(8)
-        self._sent = self._confirmed = self._was_scraped = self._alerted = False
+        self._sent = self._confirmed = self._settled = False
+        self._was_scraped = self._alerted = False
 
     def hops(self) -> Iterator[tuple[Claim, Callable[[], Seen]]]:
         """Yield what proves each hop, in their order."""
@@ -158,11 +158,11 @@ class _Canary:
         return Seen("the canary is gone from every part that had it")
 
     def take_away(self) -> bool:
-        """Delete the group, and return whether the gateway has it no more.
+        """Delete the group, once, and return whether the gateway has it no more.
 
         A push that nobody waited for may come after it was deleted: then it is looked for again.
         """
-        if not self._sent:
+        if self._settled or not self._sent:
             return True
         until = time.monotonic() + REMOVAL_SECONDS
         settled = time.monotonic() + (0.0 if self._confirmed else SETTLED_SECONDS)
@@ -170,8 +170,10 @@ class _Canary:
             with suppress(ObsError):
                 self._gateway().delete()
                 if not self._is_held() and time.monotonic() >= settled:
+                    self._settled = True
                     return True
             time.sleep(POLL_SECONDS)
+        self._settled = True
         return False
 
     def _is_held(self) -> bool:

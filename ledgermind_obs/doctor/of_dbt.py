@@ -155,7 +155,7 @@ def _owners(patient: Patient) -> Seen:
     if not lineage.exposures and not settings.sources:
         raise SkippedError("no exposure and no meta.obs names an owner in this project")
     if without:
-        words = f"{_first(without)}: nobody is named who is told"
+        words = f"{_first(without)}: no owner is named"
         return warning(
             words, "name an owner in meta.obs of the source, or of an exposure downstream"
         )

@@ -255,7 +255,7 @@ class Patient(msgspec.Struct, frozen=True, dict=True, kw_only=True):
 
 
 def _not_named(option: str, variable: str) -> str:
-    return f"it is not configured: {option}, or {variable}"
+    return f"it is not configured ({option} or {variable})"
 
 
 def _same(found: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

@@ -29,7 +29,7 @@ def first_line(result: Result) -> str:
 def further_lines(result: Result) -> Iterator[str]:
     """Yield what to do about it, if there is anything to do."""
     if result.state is State.FAILED:
-        yield f"{_INDENT}not so: {result.sentence}"
+        yield f"{_INDENT}expected: {result.sentence}"
     if result.next_step:
         yield f"{_INDENT}next: {result.next_step}"
         yield f"{_INDENT}more: {result.help}"
