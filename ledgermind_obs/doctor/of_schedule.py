@@ -48,29 +48,32 @@ def _steady(patient: Patient) -> Seen:
     usual, runs = _usual_distance(patient)
     if runs < _FEWEST_RUNS:
         raise SkippedError(f"{runs} runs in a day are too few to see how often it runs")
-    last = query(patient.told, f"max(time() - {_selector(patient)})")
     told = f"every {format_age(usual)}, {runs} runs in the last day"
     if usual > patient.push_max_age:
         limit = format_age(patient.push_max_age)
         return warning(f"{told}; alerts and gate want one in {limit}", "run it every 15 minutes")
-    if last and last[0][1] > _LATE * usual:
-        age = format_age(last[0][1])
-        return warning(f"{told}, and the last one was {age} ago", "see what the schedule logs")
+    [(_, age)] = query(patient.told, f"min(time() - {_selector(patient)})")
+    # Runs by hand make the usual distance short: being late is more than that.
+    if age > max(_LATE * usual, patient.push_max_age / 2):
+        return warning(f"{told}, and the last was {format_age(age)} ago", "see the schedule's log")
     return Seen(told)
 
 
 def _usual_distance(patient: Patient) -> tuple[float, int]:
     """Return the seconds between two runs of the last day, and how many there were."""
     series = f"{_selector(patient)}[1d]"
-    first, last, changes = (
-        query(patient.told, f"max({function}({series}))")
-        for function in ("min_over_time", "max_over_time", "changes")
-    )
-    if not (first and last and changes):
+    found = [
+        query(patient.told, expression)
+        for expression in (
+            f"min(min_over_time({series}))",
+            f"max(max_over_time({series}))",
+            f"max(changes({series}))",
+        )
+    ]
+    if not all(found):
         return 0.0, 0
-    distances = round(changes[0][1])
-    span = min(_DAY, last[0][1] - first[0][1])
-    return (span / distances if distances else 0.0), distances + 1
+    first, last, changes = (answer[0][1] for answer in found)
+    return (min(_DAY, last - first) / changes if changes else 0.0), round(changes) + 1
 
 
 def _selector(patient: Patient) -> str:

@@ -49,6 +49,8 @@ def test_with_nothing_wrong_it_has_no_warning_and_push_and_check_succeed(chain: 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
 def test_a_single_fault_fails_one_check_which_names_it(chain: Ward, fault: Fault) -> None:
+    if not fault.reconfigures:
+        chain.is_whole()
     with fault.make(chain) as argv:
         found = chain.doctor(*argv)
         assert list(found.failed) == [fault.check], found.failed
@@ -60,6 +62,7 @@ def test_a_single_fault_fails_one_check_which_names_it(chain: Ward, fault: Fault
 
 @pytest.mark.parametrize("fault", WARNINGS, ids=[fault.name for fault in WARNINGS])
 def test_what_is_no_fault_yet_is_a_warning_and_fails_nothing(chain: Ward, fault: Fault) -> None:
+    chain.is_whole()
     with fault.make(chain) as argv:
         found = chain.doctor(*argv)
         assert (list(found.in_state("warning")), found.failed) == ([fault.check], {}), (

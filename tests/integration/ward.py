@@ -137,10 +137,18 @@ class Ward:
         path.write_text(yaml.safe_dump(config))
         self.alertmanager.request("/-/reload", "POST")
 
-    def post(self, metric: str, value: float, target: str = "prod") -> None:
-        """Add a series to a group of the shop, as another program would."""
+    def post(self, target: str = "prod", kind: str = "gauge", **series: float) -> None:
+        """Add series to a group of the shop, as another program would."""
         path = f"/metrics/job/dbt-freshness/project/shop/target/{target}"
-        _send(f"{self.gateway.url}{path}", f"{metric} {value!r}\n".encode())
+        lines = [f"# TYPE {name} {kind}\n{name} {value!r}\n" for name, value in series.items()]
+        _send(f"{self.gateway.url}{path}", "".join(lines).encode())
+
+    def heal(self) -> None:
+        """Push everything anew, and return once Prometheus has it."""
+        for command in (["freshness", "push", "--engine", "postgres"], ["builds", "push"]):
+            pushed = self.shop.obs(*command)
+            assert pushed.returncode == 0, pushed.stderr
+        self.scraped()
 
     def forget(self, target: str) -> None:
         """Take a group of the shop away."""
