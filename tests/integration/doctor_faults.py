@@ -154,8 +154,8 @@ def answering(option: str, answer: Answer) -> Make:
 def prometheus(change: Callable[[Ward, Yaml], None], seen: Callable[[Ward], bool]) -> Make:
     """Return a fault in Prometheus' configuration; it is there when it is ``seen``.
 
-    After it nobody waits: Prometheus takes five seconds to send alerts again, and the next fault may
-    be of the same kind.
+    After it nobody waits: Prometheus takes five seconds to send alerts again, and the next fault
+    may be of the same kind.
     """
 
     @contextmanager
