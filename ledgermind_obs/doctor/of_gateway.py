@@ -31,7 +31,7 @@ def _textfile(patient: Patient) -> Seen:
     sink = patient.sink()
     if isinstance(sink, Pushgateway):
         raise SkippedError("the metrics go to a Pushgateway, not to a file")
-    held = sink.known(metrics.FRESHNESS_METRICS)
+    held = sink.known(metrics.FRESHNESS_METRICS) or []
     return Seen(f"{sink.destination.place} has {len(held)} series of this project and target")
 
 

@@ -31,7 +31,10 @@ _DAY = 86400.0
 
 
 def _recent(patient: Patient) -> Seen:
-    held = {s.metric: s.value for s in patient.sink().known((metrics.LAST_SUCCESS,))}
+    series = patient.sink().known((metrics.LAST_SUCCESS,))
+    if series is None:
+        raise SkippedError("what was delivered cannot be read back")
+    held = {s.metric: s.value for s in series}
     if metrics.LAST_SUCCESS not in held:
         return failed("no push was ever successful", "push: obs freshness push")
     age = time.time() - held[metrics.LAST_SUCCESS]
