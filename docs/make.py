@@ -142,7 +142,7 @@ it failed. What a doctor left behind that was killed with SIGKILL, a later one t
 minutes.
 
 Without an alert on the canary the way from Prometheus to Alertmanager is not tried, and the doctor says
-so. This rule is such an alert; `severity: none` keeps it from people if no route takes it further:
+so. This rule is such an alert, and the route keeps it from people:
 
 ```yaml
 groups:
@@ -154,6 +154,14 @@ groups:
         annotations: {summary: obs doctor --end-to-end is at work}
 ```
 
+```yaml
+route:
+  routes:
+    - matchers: [alertname="ObsCanary"]
+      receiver: nobody
+receivers:
+  - name: nobody
+```
 """
 
 

@@ -76,7 +76,9 @@ def _label_sets(patient: Patient) -> Iterator[Mapping[str, str]]:
     project = patient.dbt().project
     for rule in our_alerts(patient):
         of = {"alertname": rule.name, "project": project.name, "target": project.target}
-        yield {**of, **rule.labels}
+        # What a template makes of a label is not known before the alert fires.
+        fixed = {name: text for name, text in rule.labels.items() if "{{" not in text}
+        yield {**of, **fixed}
 
 
 def _silences(patient: Patient) -> Seen:
