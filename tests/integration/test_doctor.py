@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from services.postgres import Postgres
+from tests.integration.chain import until
 from tests.integration.doctor_faults import FAULTS, WARNINGS, Fault, Options
 from tests.integration.proxy import proxy
 from tests.integration.ward import Ward, ward
@@ -92,6 +94,17 @@ def test_it_measures_by_dbt_without_a_lock_that_a_push_waits_for(chain: Ward) ->
     assert (found.failed, found.code) == ({}, 0)
     assert "measured by dbt" in found.checks["dbt-measures"]["observed"]
     assert pushed.stat().st_mtime_ns == before
+
+
+def test_a_dbt_that_hangs_ends_with_the_doctor(chain: Ward, tmp_path: Path) -> None:
+    hanging, noted = tmp_path / "dbt", tmp_path / "pid"
+    hanging.write_text(f"#!/bin/sh\necho $$ > {noted}\nexec sleep 300\n")
+    hanging.chmod(0o755)
+    argv = ("--dbt", str(hanging), "--target-path", str(tmp_path), "--deadline", "4s")
+    found = chain.doctor("dbt-parses", *argv)
+    assert list(found.failed) == ["dbt-parses"]
+    assert "--deadline" in found.checks["dbt-parses"]["next_step"]
+    until(lambda: not psutil.pid_exists(int(noted.read_text())), "dbt has ended")
 
 
 def test_nothing_secret_is_printed(chain: Ward) -> None:
