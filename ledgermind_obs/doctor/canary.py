@@ -10,7 +10,7 @@ from contextlib import suppress
 from ledgermind_obs import metrics
 from ledgermind_obs.doctor.answers import groups, query, received
 from ledgermind_obs.doctor.check import Area, Claim, Result, Seen, SkippedError, State, failed
-from ledgermind_obs.doctor.examine import told
+from ledgermind_obs.doctor.examine import result_of
 from ledgermind_obs.doctor.patient import Patient
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.errors import DestinationError, ObsError
@@ -52,11 +52,11 @@ def _timed(claim: Claim, hop: Callable[[], Seen]) -> Result:
         seen = Seen(str(reason), State.SKIPPED)
     except ObsError as error:
         seen = failed(str(error), error.next_step)
-    return told(claim, seen, time.monotonic() - began)
+    return result_of(claim, seen, time.monotonic() - began)
 
 
 def _unreached(claim: Claim) -> Result:
-    return told(claim, Seen("the canary did not get that far", State.SKIPPED), 0.0)
+    return result_of(claim, Seen("the canary did not get that far", State.SKIPPED), 0.0)
 
 
 class _Canary:
@@ -101,7 +101,7 @@ class _Canary:
         return len(old)
 
     def _scraped(self) -> Seen:
-        endpoint = self._patient.told
+        endpoint = self._patient.prometheus_api
         self._wait(
             self._is_scraped,
             f"Prometheus did not have the canary within {format_age(self._seconds)}",
@@ -112,10 +112,10 @@ class _Canary:
 
     def _is_scraped(self) -> bool:
         wanted = f'{metrics.CANARY.name}{{nonce="{self._nonce}"}}'
-        return bool(query(self._patient.told, wanted))
+        return bool(query(self._patient.prometheus_api, wanted))
 
     def _arrived(self) -> Seen:
-        endpoint = self._patient.notified
+        endpoint = self._patient.alertmanager_api
         rule = self._rule()
         self._wait(
             self._is_alerted,
@@ -139,7 +139,7 @@ class _Canary:
         )
 
     def _is_alerted(self) -> bool:
-        return bool(received(self._patient.notified, f'nonce="{self._nonce}"'))
+        return bool(received(self._patient.alertmanager_api, f'nonce="{self._nonce}"'))
 
     def removed(self) -> Seen:
         """Take the canary away, and see that it is gone everywhere."""

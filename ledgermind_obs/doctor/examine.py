@@ -58,7 +58,7 @@ class _Examination:
     def result(self) -> Result:
         """Return how it ended, at the latest when the time of all is over."""
         self._done.wait(max(0.0, self._ends_at - time.monotonic()))
-        return self._found or told(self._check, self._too_late(None), 0.0)
+        return self._found or result_of(self._check, self._too_late(None), 0.0)
 
     def run(self) -> None:
         """Look, as soon as what it needs has ended and unless that came to nothing."""
@@ -90,11 +90,11 @@ class _Examination:
         return failed(f"no answer {within}", f"{self._check.hint}; or give a longer --deadline")
 
     def _end(self, seen: Seen, seconds: float) -> None:
-        self._found = told(self._check, seen, seconds)
+        self._found = result_of(self._check, seen, seconds)
         self._done.set()
 
 
-def told(claim: Claim, seen: Seen, seconds: float) -> Result:
+def result_of(claim: Claim, seen: Seen, seconds: float) -> Result:
     """Return the result of a claim by what was seen, in so many seconds."""
     needs_a_step = seen.state in {State.FAILED, State.WARNING}
     return Result(

@@ -20,14 +20,14 @@ _FOR_NOBODY = "none"
 
 
 def _answers(patient: Patient) -> Seen:
-    endpoint = patient.notified
+    endpoint = patient.alertmanager_api
     if not patient.routes:
         return warning(f"{endpoint.url} answers and shows no configuration", "see its version")
     return Seen(f"{endpoint.url} answers")
 
 
 def _known(patient: Patient) -> Seen:
-    known = alertmanagers(patient.told)
+    known = alertmanagers(patient.prometheus_api)
     if not known:
         return failed(
             "Prometheus sends its alerts to nobody",
@@ -82,7 +82,7 @@ def _label_sets(patient: Patient) -> Iterator[Mapping[str, str]]:
 
 
 def _silences(patient: Patient) -> Seen:
-    active = [each for each in silences(patient.notified) if each.status.state == "active"]
+    active = [each for each in silences(patient.alertmanager_api) if each.status.state == "active"]
     for silence in active:
         quiet = [labels["alertname"] for labels in _label_sets(patient) if _hides(silence, labels)]
         if quiet:
@@ -91,7 +91,7 @@ def _silences(patient: Patient) -> Seen:
                 f"hide {quiet[0]}: {silence.comment}",
                 "see whether it is still wanted, and end it in Alertmanager",
             )
-    muted = [alert for alert in received(patient.notified) if alert.status.muted_by]
+    muted = [alert for alert in received(patient.alertmanager_api) if alert.status.muted_by]
     for alert in muted:
         if alert.labels.get("alertname") in {rule.name for rule in our_alerts(patient)}:
             by = ", ".join(alert.status.muted_by)
@@ -116,7 +116,7 @@ def _hides(silence: Silence, labels: Mapping[str, str]) -> bool:
 
 def _watchdog(patient: Patient) -> Seen:
     require_watchdog(patient)
-    if not received(patient.notified, f'alertname="{WATCHDOG}"'):
+    if not received(patient.alertmanager_api, f'alertname="{WATCHDOG}"'):
         return failed(
             f"Prometheus runs {WATCHDOG}, and Alertmanager does not have it",
             "see the log of Prometheus for what it cannot send",

@@ -10,7 +10,7 @@ _ANY = "obs-doctor"
 
 
 def _answers(patient: Patient) -> Seen:
-    grafana = patient.shown
+    grafana = patient.grafana_api
     if grafana.endpoint.exposes_credentials:
         return warning(f"the key goes to {grafana.endpoint.url} unencrypted", "use https://")
     grafana.find(_ANY)
@@ -18,14 +18,14 @@ def _answers(patient: Patient) -> Seen:
 
 
 def _source(patient: Patient) -> Seen:
-    uid = patient.shown.data_source(patient.data_source)
-    if patient.shown.data_source_answers(uid):
+    uid = patient.grafana_api.data_source(patient.data_source)
+    if patient.grafana_api.data_source_answers(uid):
         return Seen(f"Grafana reaches the data source {uid}")
     raise SkippedError(f"the data source is {uid}; this Grafana does not say whether it reaches it")
 
 
 def _dashboard(patient: Patient) -> Seen:
-    grafana, boards = patient.shown, patient.boards
+    grafana, boards = patient.grafana_api, patient.boards
     needs_one = patient.data_source or any(board.inputs for board in boards)
     uid = grafana.data_source(patient.data_source) if needs_one else ""
     for board in boards:
@@ -43,7 +43,9 @@ def _dashboard(patient: Patient) -> Seen:
 
 
 def _role(patient: Patient) -> Seen:
-    found = [grafana for board in patient.boards if (grafana := patient.shown.find(board.uid))]
+    found = [
+        grafana for board in patient.boards if (grafana := patient.grafana_api.find(board.uid))
+    ]
     if not found:
         raise SkippedError("no dashboard is there by which the key's role could be seen")
     if not all(stored.may_be_saved for stored in found):

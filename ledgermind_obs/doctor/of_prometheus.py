@@ -27,7 +27,7 @@ _NAMED = 3
 
 
 def _answers(patient: Patient) -> Seen:
-    endpoint = patient.told
+    endpoint = patient.prometheus_api
     if endpoint.exposes_credentials:
         return warning(f"the token goes to {endpoint.url} unencrypted", "use https://")
     query(endpoint, "vector(1)")
@@ -50,12 +50,12 @@ def _gateway_target(patient: Patient) -> Target:
 
     Raises DestinationError if there is none.
     """
-    found, ours = targets(patient.told), _place(patient.gateway.endpoint.url)
+    found, ours = targets(patient.prometheus_api), _place(patient.gateway.endpoint.url)
     same = [target for target in found if _place(target.scrape_url) == ours]
     if same:
         return same[0]
     # In Docker or Kubernetes it has another address for Prometheus than it has here.
-    gateways = [labels for labels, _ in query(patient.told, _GATEWAY_INFO)]
+    gateways = [labels for labels, _ in query(patient.prometheus_api, _GATEWAY_INFO)]
     named = [
         target for target in found if any(_agree(target.labels, labels) for labels in gateways)
     ]
@@ -80,7 +80,7 @@ def _agree(target: Mapping[str, str], series: Mapping[str, str]) -> bool:
 def _labels(patient: Patient) -> Seen:
     job = _gateway_target(patient).scrape_pool
     try:
-        settings = yaml_files.load(configuration(patient.told).encode())
+        settings = yaml_files.load(configuration(patient.prometheus_api).encode())
     except (DestinationError, yaml_files.FaultyYamlError) as error:
         raise SkippedError("Prometheus does not show its configuration") from error
     for scraped in _jobs(settings):
@@ -102,7 +102,11 @@ def _metrics(patient: Patient) -> Seen:
     project = patient.dbt().project
     labels = {"project": project.name, "target": project.target, **patient.prometheus_labels}
     found = pushed(
-        patient.told, labels, patient.sources, lambda: datetime.now(UTC), patient.push_max_age
+        patient.prometheus_api,
+        labels,
+        patient.sources,
+        lambda: datetime.now(UTC),
+        patient.push_max_age,
     )
     missing = found.report.in_state([State.MISSING])
     if missing:
@@ -112,7 +116,7 @@ def _metrics(patient: Patient) -> Seen:
 
 
 def _retention(patient: Patient) -> Seen:
-    told = retention(patient.told)
+    told = retention(patient.prometheus_api)
     seconds = seconds_of(told.split(" ")[0])
     if not seconds:
         raise SkippedError(f"Prometheus says {told or 'nothing'}, which is no time")

@@ -55,7 +55,7 @@ def _steady(patient: Patient) -> Seen:
     if usual > patient.push_max_age:
         limit = format_age(patient.push_max_age)
         return warning(f"{told}; alerts and gate want one in {limit}", "run it every 15 minutes")
-    [(_, age)] = query(patient.told, f"min(time() - {_selector(patient)})")
+    [(_, age)] = query(patient.prometheus_api, f"min(time() - {_selector(patient)})")
     # Runs by hand make the usual distance short: being late is more than that.
     if age > max(_LATE * usual, patient.push_max_age / 2):
         return warning(f"{told}, and the last was {format_age(age)} ago", "see the schedule's log")
@@ -66,7 +66,7 @@ def _usual_distance(patient: Patient) -> tuple[float, int]:
     """Return the seconds between two runs of the last day, and how many there were."""
     series = f"{_selector(patient)}[1d]"
     found = [
-        query(patient.told, expression)
+        query(patient.prometheus_api, expression)
         for expression in (
             f"min(min_over_time({series}))",
             f"max(max_over_time({series}))",

@@ -177,7 +177,7 @@ class Patient(msgspec.Struct, frozen=True, dict=True, kw_only=True):
         return next((group for group in self.groups if _same(group.labels, ours)), None)
 
     @cached_property
-    def told(self) -> Endpoint:
+    def prometheus_api(self) -> Endpoint:
         """Prometheus; raises SkippedError if none was named."""
         return self._named(self.prometheus(), "--prometheus", "PROMETHEUS_URL")
 
@@ -186,14 +186,14 @@ class Patient(msgspec.Struct, frozen=True, dict=True, kw_only=True):
         """The rules that Prometheus runs."""
         from ledgermind_obs.doctor.answers import rule_groups
 
-        return rule_groups(self.told)
+        return rule_groups(self.prometheus_api)
 
     @cached_property
     def alerts(self) -> list[Alert]:
         """The alerts of Prometheus."""
         from ledgermind_obs.doctor.answers import alerts
 
-        return alerts(self.told)
+        return alerts(self.prometheus_api)
 
     @cached_property
     def rule_file(self) -> list[Rule]:
@@ -207,7 +207,7 @@ class Patient(msgspec.Struct, frozen=True, dict=True, kw_only=True):
         return [rule for path in paths for rule in read_rules(read_file(path), str(path))]
 
     @cached_property
-    def notified(self) -> Endpoint:
+    def alertmanager_api(self) -> Endpoint:
         """Alertmanager; raises SkippedError if none was named."""
         return self._named(self.alertmanager(), "--alertmanager", "ALERTMANAGER_URL")
 
@@ -216,10 +216,10 @@ class Patient(msgspec.Struct, frozen=True, dict=True, kw_only=True):
         """Alertmanager's configuration."""
         from ledgermind_obs.doctor.answers import routing
 
-        return routing(self.notified)
+        return routing(self.alertmanager_api)
 
     @cached_property
-    def shown(self) -> Grafana:
+    def grafana_api(self) -> Grafana:
         """Grafana; raises SkippedError if none was named."""
         grafana = self.grafana()
         if grafana is None:

@@ -494,7 +494,12 @@ FAULTS = (
     Fault("of another project", "dbt-parses", manifest(other_project)),
     Fault("of an unknown schema", "dbt-parses", manifest(unknown_schema)),
     Fault("no manifest", "dbt-parses", options("--manifest", "/nowhere/manifest.json")),
-    Fault("a setting is not known", "dbt-settings", manifest(setting), None),
+    Fault(
+        "a setting is not known",
+        "dbt-settings",
+        manifest(setting, "--exposure", "training"),
+        "check",
+    ),
     Fault("a hook runs first", "dbt-hooks", manifest(hook)),
     Fault("a macro is overridden", "dbt-engine", manifest(macro)),
     Fault("Jinja in a query", "dbt-engine", manifest(jinja)),
