@@ -62,7 +62,7 @@ def _installed(executable: str) -> str:
 
 def _parses(patient: Patient) -> Seen:
     declared = patient.declared
-    told = f"{len(declared.manifest.sources)} sources, by {declared.path}"
+    told = f"{_count(len(declared.manifest.sources), 'source')}, by {declared.path}"
     if declared.notes:
         return warning(
             "; ".join(declared.notes), "run dbt parse, or drop --manifest and --no-parse"

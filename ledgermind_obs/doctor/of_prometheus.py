@@ -62,7 +62,7 @@ def _gateway_target(patient: Patient) -> Target:
     if named:
         return named[0]
     raise DestinationError(
-        f"Prometheus scrapes no Pushgateway; it has {len(found)} targets",
+        f"Prometheus scrapes no Pushgateway (targets: {len(found)})",
         "add the gateway to the scrape_configs, as prometheus/prometheus.yml does",
     )
 
@@ -112,7 +112,7 @@ def _metrics(patient: Patient) -> Seen:
     if missing:
         names = ", ".join(source.name for source in missing[:_NAMED])
         return failed(f"{names}: {missing[0].message}", "push: obs freshness push")
-    return Seen(f"{len(found.report.sources)} sources, from {found.origin}")
+    return Seen(f"sources: {len(found.report.sources)}, from {found.origin}")
 
 
 def _retention(patient: Patient) -> Seen:
