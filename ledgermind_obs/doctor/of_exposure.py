@@ -43,7 +43,9 @@ def _lineage(patient: Patient) -> Seen:
         others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         return failed(f"{first.code} {first.name} {first.message}{others}", first.next_step)
     nodes, warnings = checked.looked_at["nodes"], len(checked.findings)
-    return Seen(f"nodes upstream: {len(nodes)}, errors: 0, warnings: {warnings} (obs lineage check)")
+    return Seen(
+        f"nodes upstream: {len(nodes)}, errors: 0, warnings: {warnings} (obs lineage check)"
+    )
 
 
 def _builds(patient: Patient) -> Seen:
@@ -61,7 +63,9 @@ def _builds(patient: Patient) -> Seen:
             return Seen(f"builds are on record; the age of {label} in {name} is not known")
         moments += [moment for moment in known.values() if moment is not None]
     oldest = format_age(time.time() - min(moments)) if moments else "of no age"
-    return Seen(f"nodes with a build on record: {len(record.last)}; the oldest data is {oldest} old")
+    return Seen(
+        f"nodes with a build on record: {len(record.last)}; the oldest data is {oldest} old"
+    )
 
 
 def _gate(patient: Patient) -> Seen:
