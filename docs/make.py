@@ -1,4 +1,4 @@
-"""Write the pages that follow from the code: metrics.md, commands.md, README's table of states."""
+"""Write the pages that follow from the code, and README's table of states."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 import click
 
 from ledgermind_obs.cli import root
+from ledgermind_obs.doctor import canary
+from ledgermind_obs.doctor.check import Area, Check, Claim
+from ledgermind_obs.doctor.checks import CHECKS
 from ledgermind_obs.freshness import STATES, State
 from ledgermind_obs.metrics import METRICS
 
@@ -82,6 +85,111 @@ stderr. Secrets come from a file or from the environment, never from a flag's va
 """
 
 
+DOCTOR_HEAD = """# obs doctor
+
+`obs doctor` walks the whole chain, from dbt to whoever is notified, and says where it is broken:
+
+```text
+$ obs doctor
+dbt
+  ok       dbt-project             project shop, profile shop, target prod, in /app/warehouse
+  …
+Prometheus
+  ok       prometheus-answers      http://prometheus:9090 answers
+  failed   prometheus-scrapes      job pushgateway cannot scrape http://pushgateway:9091/metrics: connection refused
+           expected: Prometheus scrapes the gateway
+           next: see whether Prometheus reaches the gateway at this address
+           more: docs/doctor.md#prometheus-scrapes
+  skipped  prometheus-labels       because prometheus-scrapes failed
+  …
+
+38 ok, 1 failed, 14 skipped (1.2 s)
+```
+
+Each check is a sentence that is true or not, and says what it saw.
+
+| state | meaning | exit code |
+|---|---|---|
+| ok | it is so | 0 |
+| warning | no fault yet, and something to do | 0 |
+| failed | it is not so; the next step is named | 1 |
+| skipped | there was nothing to look at: it is not configured, or what it needs failed | 0 |
+
+A failure skips only what depends on it, so that the first one named is the one to mend. The checks run
+side by side, by the same code as the other commands: what lets `push` or `check` fail lets a check
+fail here. The doctor takes the options of `push`, so give it those of your cron line.
+
+- **What it looks at.** dbt, the warehouse and the gateway always; Prometheus, Alertmanager and Grafana
+  if `--prometheus`, `--alertmanager` and `--grafana` (or `PROMETHEUS_URL`, `ALERTMANAGER_URL`,
+  `GRAFANA_URL`) say where they are. What is not configured is skipped, with that reason.
+- **Part of it.** `obs doctor gateway` makes the checks of one area, `obs doctor rules-loaded` one
+  check; in both cases with what they need. `--list` lists them.
+- **Time.** Each check has a few seconds, all together `--deadline` (20 s). What has not answered by
+  then failed, and says so. A project that dbt measures for longer needs a longer one.
+- **What it changes.** Nothing but a directory of its own below dbt's target directory: it measures there
+  and takes no lock that a push waits for. It cannot know whether the gateway would take a push;
+  `--end-to-end` finds that out.
+- **Programs** read `--format json`: `failed` names the failed checks, `checks` has each with `state`,
+  `observed`, `next_step`, `help` and `seconds`.
+
+## End to end
+
+`obs doctor --end-to-end` also sends a canary: one series, `obs_canary_timestamp_seconds`, in a group of
+its own with a nonce. It waits until Prometheus has it and, if an alert looks at it, until that alert
+reached Alertmanager. Each hop is timed, and has `--hop-timeout`. Then the canary is taken away again, and
+the doctor waits until it is gone everywhere. That also happens after Ctrl-C or SIGTERM, and if half of
+it failed. What a doctor left behind that was killed with SIGKILL, a later one takes away after ten
+minutes.
+
+Without an alert on the canary the way from Prometheus to Alertmanager is not tried, and the doctor says
+so. This rule is such an alert, and the route keeps it from people:
+
+```yaml
+groups:
+  - name: obs-canary
+    rules:
+      - alert: ObsCanary
+        expr: obs_canary_timestamp_seconds
+        labels: {severity: none}
+        annotations: {summary: obs doctor --end-to-end is at work}
+```
+
+```yaml
+route:
+  routes:
+    - matchers: [alertname="ObsCanary"]
+      receiver: nobody
+receivers:
+  - name: nobody
+```
+"""
+
+
+def doctor_page() -> str:
+    """Return docs/doctor.md."""
+    claims: list[Claim] = [*CHECKS, *canary.CLAIMS]
+    areas = [[claim for claim in claims if claim.area is area] for area in Area]
+    return DOCTOR_HEAD + "".join(
+        _area(area, found) for area, found in zip(Area, areas, strict=True)
+    )
+
+
+def _area(area: Area, claims: list[Claim]) -> str:
+    return f"\n## Checks: {area}\n" + "".join(map(_claim, claims))
+
+
+def _claim(claim: Claim) -> str:
+    lines = [f"\n### {claim.name}\n", f"{_capitalised(claim.sentence)}.\n"]
+    before = (*claim.needs, *claim.after) if isinstance(claim, Check) else ()
+    links = ", ".join(f"[{name}](#{name})" for name in before)
+    lines += [f"Looked at after {links}.\n"] if links else []
+    return "\n".join([*lines, f"If not: {claim.hint}.\n"])
+
+
+def _capitalised(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 def metrics_page() -> str:
     """Return docs/metrics.md."""
     rows = (
@@ -139,6 +247,7 @@ def main() -> None:
     """Write the pages."""
     (HERE / "metrics.md").write_text(metrics_page())
     (HERE / "commands.md").write_text(commands_page())
+    (HERE / "doctor.md").write_text(doctor_page())
     README.write_text(readme())
 
 

@@ -114,6 +114,11 @@ EXPOSURE_AS_OF = Metric(
     ("exposure", *IDENTITY_LABELS),
 )
 
+CANARY = Metric(
+    "obs_canary_timestamp_seconds",
+    "Unix time at which obs doctor --end-to-end sent it; it is taken away again.",
+)
+
 FRESHNESS_METRICS = (
     LOADED_AT,
     CHECKED_AT,
@@ -128,7 +133,7 @@ FRESHNESS_METRICS = (
     BUILD_INFO,
 )
 BUILD_METRICS = (BUILT_AT, BUILD_STATUS, FAILED_TESTS, EXPOSURE_AS_OF)
-METRICS = (*FRESHNESS_METRICS, *BUILD_METRICS)
+METRICS = (*FRESHNESS_METRICS, *BUILD_METRICS, CANARY)
 
 LAST_KNOWN = (LOADED_AT, CHECKED_AT)
 

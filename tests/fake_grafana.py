@@ -59,6 +59,7 @@ class FakeGrafana:
     asked: list[tuple[str, str]] = field(default_factory=list)
     before_save: list[Callable[[], None]] = field(default_factory=list)
     loses_answers: int = 0
+    unreachable: set[str] = field(default_factory=set)
     stores: Callable[[Model], Model] = field(default_factory=lambda: lambda model: model)
 
     def edit(self, uid: str, **changes: Any) -> None:
@@ -72,9 +73,10 @@ class FakeGrafana:
         if key not in {ADMIN, EDITOR, VIEWER}:
             return 401, said("Invalid API key" if self.old else "Unauthorized")
         routes: list[tuple[str, str, Callable[..., Answer]]] = [
-            ("GET", r"/api/dashboards/uid/([^/]+)", self._get),
+            ("GET", r"/api/dashboards/uid/([^/]+)", lambda uid: self._get(uid, key)),
             ("POST", r"/api/dashboards/db", lambda: self._save(body, key)),
             ("GET", r"/api/datasources", lambda: self._data_sources(key)),
+            ("GET", r"/api/datasources/uid/([^/]+)/health", self._health),
             ("GET", r"/api/frontend/settings", self._settings),
             ("GET", r"/api/folders", self._folders),
             ("POST", r"/api/folders", lambda: self._create_folder(body)),
@@ -84,16 +86,25 @@ class FakeGrafana:
                 return route(*found.groups())
         return 404, said("Not found")
 
-    def _get(self, uid: str) -> Answer:
+    def _get(self, uid: str, key: str = ADMIN) -> Answer:
         kept = self.dashboards.get(uid)
         if kept is None:
             return 404, said("Dashboard not found", "not-found")
         slug = re.sub(r"[^a-z0-9]+", "-", kept.model["title"].lower()).strip("-")
-        meta = {"slug": slug, "url": f"/d/{uid}/{slug}", "folderUid": kept.folder}
+        meta: Model = {"slug": slug, "url": f"/d/{uid}/{slug}", "folderUid": kept.folder}
+        meta["canSave"] = key != VIEWER
         return 200, {"dashboard": copy.deepcopy(kept.model), "meta": meta}
 
     def _data_sources(self, key: str) -> Answer:
         return (200, self.data_sources) if key == ADMIN else (403, said("Permission denied"))
+
+    def _health(self, uid: str) -> Answer:
+        """Whether a data source answers; Grafana asks since 9."""
+        if self.old or uid not in {s["uid"] for s in self.data_sources}:
+            return 404, said("Not found")
+        if uid in self.unreachable:
+            return 400, said("dial tcp: connection refused", "ERROR")
+        return 200, said("Successfully queried the Prometheus API.", "OK")
 
     def _settings(self) -> Answer:
         sources = {

@@ -37,6 +37,7 @@ _COMMANDS = {
     "lineage": ("ledgermind_obs.cli.lineage", "Say which data an exposure depends on."),
     "dashboard": ("ledgermind_obs.cli.dashboard", "Check Grafana dashboards and import them."),
     "rules": ("ledgermind_obs.cli.rules", "Check the alert rules."),
+    "doctor": ("ledgermind_obs.cli.doctor", "Say where the chain is broken, and what to do."),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import click
@@ -77,3 +77,18 @@ def in_group(group: str, *decorators: Decorator) -> Decorator:
 def _params(command: Command) -> list[click.Parameter]:
     params: list[click.Parameter] = getattr(command, "__click_params__", [])
     return params
+
+
+def options_of(*makers: Command, without: Container[str] = ()) -> Decorator:
+    """Return a decorator that gives a command the options of ``makers``, as they were given.
+
+    The command itself calls the makers, when it needs what they make.
+    """
+
+    def decorate(command: Command) -> Command:
+        borrowed = [param for maker in makers for param in _params(maker)]
+        kept = [param for param in borrowed if param.name not in without]
+        command.__click_params__ = [*_params(command), *kept]  # type: ignore[attr-defined]
+        return command
+
+    return decorate

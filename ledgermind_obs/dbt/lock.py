@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ledgermind_obs.dbt.regular_file import kind_of
-from ledgermind_obs.errors import ConfigurationError, LockedError
+from ledgermind_obs.dbt.regular_file import kind_of, read_regular
+from ledgermind_obs.errors import ArtifactError, ConfigurationError, LockedError
 
 POLL_SECONDS = 0.1
 
@@ -42,6 +42,23 @@ def locked(directory: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     _make(directory)
     with _name_held(directory, path, deadline), _file_held(path, deadline):
         yield
+
+
+def holder(directory: Path) -> str | None:
+    """Return the number of the process that holds the directory's lock, None if none does.
+
+    The number is empty if it is not known. The lock is only looked at: nobody has to wait for that.
+    Without Linux' names nothing is seen, and None is returned.
+    """
+    named = b""
+    with suppress(OSError):
+        named = Path("/proc/net/unix").read_bytes()
+    if b"@" + _name(directory)[1:] + b"\n" not in named:
+        return None
+    with suppress(OSError, ArtifactError):
+        noted = read_regular(directory / "obs.lock", _MOST_DIGITS).strip()
+        return noted.decode() if noted.isdigit() else ""
+    return ""
 
 
 def _make(directory: Path) -> None:

@@ -53,6 +53,14 @@ def read_profile(project: Project) -> Profile:
     return _profile({"name": project.target, **_rendered(target, place)}, place)
 
 
+def adapter_of(project: Project) -> str:
+    """Return the type of the project's target as ``profiles.yml`` has it, if it has one."""
+    profile = load_yaml(project.profiles_dir / PROFILES_FILE).get(project.profile)
+    outputs = profile.get("outputs") if isinstance(profile, Mapping) else None
+    output = outputs.get(project.target) if isinstance(outputs, Mapping) else None
+    return str(output.get("type")) if isinstance(output, Mapping) else "no known type"
+
+
 def check_target(profile: Profile, sources: Iterable[Source]) -> None:
     """Raise ConfigurationError where the manifest's sources are those of another target.
 

@@ -53,6 +53,11 @@ class Stored(msgspec.Struct, frozen=True):
         return int(self.model.get("version") or 0)
 
     @property
+    def may_be_saved(self) -> bool:
+        """Whether the key's owner may store a new version; without a word it is assumed."""
+        return self.meta.get("canSave") is not False
+
+    @property
     def folder_uid(self) -> str:
         """The folder's uid; General has none."""
         return str(self.meta.get("folderUid") or GENERAL)
@@ -115,6 +120,17 @@ class Grafana(msgspec.Struct, frozen=True):
         raise ConfigurationError(
             f"{self.endpoint.url} has {what}", f"choose one with --datasource; there are {names}"
         )
+
+    def data_source_answers(self, uid: str) -> bool:
+        """Return whether Grafana reaches a data source; False if this Grafana cannot tell.
+
+        Raises DestinationError, with Grafana's words, if it does not reach it.
+        """
+        response = self._request("GET", f"/api/datasources/uid/{quote(uid, safe='')}/health")
+        if response.status == _NOT_FOUND and not response.is_html:
+            return False
+        self._answer(response, f"reach the data source {uid}")
+        return True
 
     def find_folder(self, wanted: str) -> str | None:
         """Return the uid of the folder with this uid or title, None where there is none.

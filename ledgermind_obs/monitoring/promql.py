@@ -124,6 +124,20 @@ def parse(expression: str) -> Query:
     )
 
 
+def normal_form(expression: str) -> str:
+    """Return an expression as the parser writes it, so that two ways to write one are the same.
+
+    What is not PromQL, or too long to be parsed, comes back with its spaces made one.
+    """
+    import promql_parser
+
+    try:
+        parse(expression)
+        return str(promql_parser.parse(expression))
+    except ValueError:
+        return " ".join(expression.split())
+
+
 def _nodes(node: Expr) -> Iterator[Any]:
     yield node
     for child in _children(node):

@@ -52,7 +52,10 @@ _TEMPLATE_LABEL = re.compile(r"\$labels\.(\w+)")
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """One rule: an alert, or a recording rule, with the file, the line and the group it is in."""
+    """One rule: an alert, or a recording rule, with the file, the line and the group it is in.
+
+    ``lasts`` is its ``for`` as it is written, empty if it has none.
+    """
 
     file: str
     name: str
@@ -62,6 +65,7 @@ class Rule(msgspec.Struct, frozen=True):
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     group: str = ""
     line: int = 0
+    lasts: str = ""
 
     def finding(self, code: Code, message: str, next_step: str) -> Finding:
         """Return a finding about this rule."""
@@ -125,6 +129,7 @@ def _rule(node: yaml.Node, group: str, file: str) -> Rule:
         annotations=_texts(yaml_files.value_of(node, "annotations")),
         group=group,
         line=yaml_files.line_of(node),
+        lasts=fields.get("for", ""),
     )
 
 

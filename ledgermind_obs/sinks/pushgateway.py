@@ -96,6 +96,10 @@ class Pushgateway(msgspec.Struct, frozen=True):
         """Replace only the metrics that ``series`` names; raises DestinationError."""
         self._send("POST", series)
 
+    def delete(self) -> None:
+        """Take the whole group away; one that is not there is gone as well. DestinationError."""
+        self._call("DELETE", self._group_path())
+
     def _read(self) -> bytes:
         """Return all metrics of the gateway; raises DestinationError where they are not proven.
 

@@ -16,6 +16,7 @@ PAGES += sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.
 def test_the_pages_that_follow_from_the_code_are_up_to_date() -> None:
     assert (ROOT / "docs" / "metrics.md").read_text() == make.metrics_page(), "run: make docs"
     assert (ROOT / "docs" / "commands.md").read_text() == make.commands_page(), "run: make docs"
+    assert (ROOT / "docs" / "doctor.md").read_text() == make.doctor_page(), "run: make docs"
 
 
 def test_the_readme_has_every_state() -> None:

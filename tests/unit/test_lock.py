@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ledgermind_obs.dbt import lock
-from ledgermind_obs.dbt.lock import locked
+from ledgermind_obs.dbt.lock import holder, locked
 from ledgermind_obs.errors import ConfigurationError, LockedError
 
 HOLD = """
@@ -48,6 +48,17 @@ def assert_refused(directory: Path, holder: object) -> None:
 def test_a_second_run_is_refused_and_told_who_holds_the_lock(tmp_path: Path) -> None:
     with locked(tmp_path / "obs"):
         assert_refused(tmp_path / "obs", os.getpid())
+
+
+def test_it_is_seen_who_holds_the_lock_without_taking_it(tmp_path: Path) -> None:
+    assert holder(tmp_path) is None
+    with held_elsewhere(tmp_path) as process:
+        assert [holder(tmp_path) for _ in range(5)] == [str(process.pid)] * 5
+        (tmp_path / "obs.lock").write_text("no number")
+        assert holder(tmp_path) == ""
+    assert holder(tmp_path) is None
+    with locked(tmp_path):
+        pass
 
 
 def test_who_clears_the_directory_lets_nobody_in(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_every_metric_says_what_it_is_and_has_a_name_of_its_own() -> None:
 def test_every_metric_of_the_table_is_exported_by_a_run() -> None:
     series = list(metrics.report_series(report(source("t"))))
 
-    assert {s.metric for s in series} == set(METRICS) - set(metrics.BUILD_METRICS)
+    assert {s.metric for s in series} == set(metrics.FRESHNESS_METRICS)
     assert all(len(s.label_values) == len(s.metric.labels) for s in series)
     assert not any(math.isnan(s.value) for s in series)
     assert {INFO, BUILD_INFO} <= {s.metric for s in series if s.value == 1.0}

@@ -1,6 +1,12 @@
 import pytest
 
-from ledgermind_obs.monitoring.promql import Matcher, TooComplexError, parse, pattern_of
+from ledgermind_obs.monitoring.promql import (
+    Matcher,
+    TooComplexError,
+    normal_form,
+    parse,
+    pattern_of,
+)
 
 
 def test_a_selector_keeps_its_metric_and_its_matchers() -> None:
@@ -113,3 +119,20 @@ def test_quotes_without_end_are_no_endless_search(text: str) -> None:
 def test_a_pattern_that_python_reads_otherwise_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         pattern_of(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('sum by(a,b)(x{l="1"})', 'sum by (a, b) (\n  x{l="1"}\n)'),
+        ("rate(x[60m]) > 1e3", "rate(x[1h]) > 1000"),
+        ("x  and\ty", "x and y"),
+    ],
+)
+def test_two_ways_to_write_an_expression_have_one_normal_form(one: str, other: str) -> None:
+    assert normal_form(one) == normal_form(other)
+
+
+def test_what_is_no_expression_keeps_its_words() -> None:
+    assert normal_form("x  and\n(") == "x and ("
+    assert normal_form("x > 1") != normal_form("x > 2")

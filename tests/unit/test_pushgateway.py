@@ -36,6 +36,15 @@ def test_a_push_goes_to_the_groups_path_in_prometheus_format(method: str, verb: 
     assert asked.headers["Content-Type"].startswith("text/plain; version=0.0.4")
 
 
+def test_a_group_is_taken_away_by_its_path_alone() -> None:
+    with web(Answer(202)) as server:
+        gateway(server.url).delete()
+
+    (asked,) = server.asked
+    assert (asked.method, asked.body) == ("DELETE", b"")
+    assert asked.path == "/metrics/job/dbt-freshness/project/ledgermind/target/prod"
+
+
 @pytest.mark.parametrize(
     ("value", "segment"),
     [

@@ -13,7 +13,7 @@ from ledgermind_obs.dbt.entries import Run, report_of
 from ledgermind_obs.dbt.manifest import LookupManifest, Source, read_lookup_manifest
 from ledgermind_obs.dbt.manifest_file import ManifestFile, check_project, manifest_of
 from ledgermind_obs.dbt.profiles import Profile, check_target, read_profile
-from ledgermind_obs.dbt.project import load_yaml
+from ledgermind_obs.dbt.project import Project, load_yaml
 from ledgermind_obs.dbt.selectors import select as selected_sources
 from ledgermind_obs.engines.postgres import lookups, refusals
 from ledgermind_obs.engines.postgres.lookups import Answer
@@ -41,7 +41,7 @@ def measure_directly(
     manifest = declared.manifest
     chosen, unmatched = selected_sources(manifest, select, exclude)
     sources = [manifest.sources[unique_id] for unique_id in chosen]
-    profile = _checked_profile(engine, manifest, sources, selected=bool(select))
+    profile = checked_profile(engine.project, manifest, sources, selected=bool(select))
     deadline = clock + engine.dbt.timeout
     answers = _ask(engine, profile, sources, deadline, on_progress, meanwhile)
     run = Run(
@@ -68,15 +68,18 @@ def _declared(engine: Postgres) -> ManifestFile[LookupManifest]:
     return declared
 
 
-def _checked_profile(
-    engine: Postgres, manifest: LookupManifest, sources: Sequence[Source], *, selected: bool
+def checked_profile(
+    project: Project, manifest: LookupManifest, sources: Sequence[Source], *, selected: bool
 ) -> Profile:
-    """Return the database to ask, when everything can be measured exactly as dbt does."""
+    """Return the database to ask; raises ConfigurationError for what only dbt measures as it does.
+
+    What was ``selected`` by hand is not narrowed by a default selector.
+    """
     refusals.check_manifest(manifest, selected=selected)
-    _check_selectors(engine.project.directory, selected=selected)
-    refusals.check_hooks(manifest, engine.project.runs_hooks)
+    _check_selectors(project.directory, selected=selected)
+    refusals.check_hooks(manifest, project.runs_hooks)
     refusals.check_sources(sources)
-    profile = read_profile(engine.project)
+    profile = read_profile(project)
     check_target(profile, sources)
     return profile
 

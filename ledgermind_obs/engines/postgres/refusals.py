@@ -74,15 +74,20 @@ def check_hooks(manifest: LookupManifest, runs_hooks: bool | None) -> None:
 
     ``runs_hooks`` is what the project says of that; without a word it depends on dbt's version.
     """
-    if runs_hooks is None:
-        runs_hooks = not _BEFORE_HOOKS.match(manifest.metadata.dbt_version)
-    for package in _starting_hooks(manifest) if runs_hooks else ():
+    for package in hooks_that_run(manifest, runs_hooks):
         raise ConfigurationError(
             f"--engine postgres runs no hooks, and {package} has an on-run-start hook, which dbt "
             "would run before it measures",
             "use --engine dbt, or set source_freshness_run_project_hooks: false in the flags of "
             "dbt_project.yml",
         )
+
+
+def hooks_that_run(manifest: LookupManifest, runs_hooks: bool | None) -> list[str]:
+    """Return the package of each hook that dbt runs before it measures; see ``check_hooks``."""
+    if runs_hooks is None:
+        runs_hooks = not _BEFORE_HOOKS.match(manifest.metadata.dbt_version)
+    return list(_starting_hooks(manifest)) if runs_hooks else []
 
 
 def _starting_hooks(manifest: LookupManifest) -> Iterator[str]:
@@ -96,14 +101,14 @@ def check_sources(sources: Iterable[Source]) -> None:
     """Raise ConfigurationError that names the sources which only dbt can measure, and why."""
     reasons: dict[str, list[str]] = {}
     for source in sources:
-        if reason := _obstacle(source):
+        if reason := obstacle(source):
             reasons.setdefault(reason, []).append(source.label)
     for reason, names in reasons.items():
         others = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004
         raise _refusal(f"{reason}: {', '.join(names[:3])}{others}")
 
 
-def _obstacle(source: Source) -> str:
+def obstacle(source: Source) -> str:
     """Return why the source cannot be asked exactly as dbt does, or an empty text."""
     query, field = source.loaded_at_query, source.loaded_at_field
     if query is None and field is None:

@@ -10,7 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -265,69 +266,116 @@ class _Work(msgspec.Struct):
         return fetch(session, statement, seconds, lock_seconds, self.profile.role)
 
 
+class Explained(msgspec.Struct, frozen=True):
+    """PostgreSQL's plan of a look-up, or why there is none."""
+
+    plan: Plan | None = None
+    error: str = ""
+
+
 def plans(profile: Profile, lookups: Sequence[Lookup], deadline: float) -> dict[str, Plan]:
     """Return how PostgreSQL would look each one up if it avoided reading whole tables.
 
     Nothing is run; what cannot be planned is left out. ``deadline`` is of the monotonic clock.
     Raises DbtError if the database cannot be reached or does not explain all by then.
     """
-    planning = _Planning(profile, lookups, deadline)
-    thread = threading.Thread(target=planning.run, daemon=True)
-    thread.start()
-    thread.join(max(0.0, min(deadline - time.monotonic(), threading.TIMEOUT_MAX)))
-    if planning.failure:
-        raise planning.failure
+    found = explained(profile, lookups, deadline)
+    return {unique_id: each.plan for unique_id, each in found.items() if each.plan}
+
+
+def explained(profile: Profile, lookups: Sequence[Lookup], deadline: float) -> dict[str, Explained]:
+    """Return for each look-up its plan or, if it may not or cannot be run, the database's words.
+
+    Nothing is run; see ``plans``. Raises DbtError as it does.
+    """
+    planning = _Planning(profile, lookups=lookups)
+    _within(deadline, planning.run, planning)
     found = dict(planning.found)
     if len(found) < len(lookups):
         raise DbtError(
             f"PostgreSQL explained {len(found)} of {len(lookups)} look-ups before the deadline",
             "give a longer --timeout, or leave out --explain",
         )
-    return {unique_id: plan for unique_id, plan in found.items() if plan}
+    return found
 
 
-class _Planning(msgspec.Struct):
-    """The plans of one run, as they are made; None for what cannot be planned."""
+def clock(profile: Profile, deadline: float) -> datetime:
+    """Return the database's time; raises DbtError if it does not tell by then."""
+    asking = _Clock(profile)
+    _within(deadline, asking.run, asking)
+    if asking.now is None:
+        raise _unreachable(profile, "timed out")
+    return asking.now
+
+
+def _within(deadline: float, work: Callable[[float], None], outcome: _Asking) -> None:
+    """Let work go on until the deadline, and raise what it failed by.
+
+    It is a daemon's: one that hangs in a dead network must not keep the process.
+    """
+    thread = threading.Thread(target=outcome.keep_failure, args=(work, deadline), daemon=True)
+    thread.start()
+    thread.join(max(0.0, min(deadline - time.monotonic(), threading.TIMEOUT_MAX)))
+    if outcome.failure:
+        raise outcome.failure
+
+
+class _Asking(msgspec.Struct):
+    """Something that is asked over one session; ``failure`` is what it failed by."""
 
     profile: Profile
-    lookups: Sequence[Lookup]
-    deadline: float
-    found: dict[str, Plan | None] = msgspec.field(default_factory=dict)
     failure: Exception | None = None
 
-    def run(self) -> None:
-        """Make the plans over one session, until the deadline; keep what goes wrong."""
+    def keep_failure(self, work: Callable[[float], None], deadline: float) -> None:
+        """Do the work; keep what goes wrong, which a thread would only print."""
         try:
-            session = _reach(self.profile)
-            try:
-                self._plan_all(session)
-            finally:
-                session.close()
+            work(deadline)
         except psycopg2.Error as error:
             lost = f"lost the database: {_one_line(error)}"
             self.failure = DbtError(lost, f"see {self.profile.place}")
         except Exception as error:
             self.failure = error
 
-    def _plan_all(self, session: Session) -> None:
-        for lookup in self.lookups:
-            left = self.deadline - time.monotonic()
-            plan = _plan(session, lookup, min(PLAN_SECONDS, left), self.profile.role)
-            if time.monotonic() >= self.deadline:
-                return
-            self.found[lookup.unique_id] = plan
+
+class _Clock(_Asking):
+    """The database's time."""
+
+    now: datetime | None = None
+
+    def run(self, deadline: float) -> None:
+        """Ask for it."""
+        with closing(_reach(self.profile)) as session:
+            left = deadline - time.monotonic()
+            [(self.now,)] = fetch(session, "select now()", left, left, self.profile.role)
 
 
-def _plan(session: Session, lookup: Lookup, seconds: float, role: str) -> Plan | None:
-    explained = f"explain (verbose, format json) {lookup.statement}"
+class _Planning(_Asking):
+    """The plans of one run, as they are made."""
+
+    lookups: Sequence[Lookup] = ()
+    found: dict[str, Explained] = msgspec.field(default_factory=dict)
+
+    def run(self, deadline: float) -> None:
+        """Make the plans, until the deadline."""
+        with closing(_reach(self.profile)) as session:
+            for lookup in self.lookups:
+                left = deadline - time.monotonic()
+                plan = _plan(session, lookup, min(PLAN_SECONDS, left), self.profile.role)
+                if time.monotonic() >= deadline:
+                    return
+                self.found[lookup.unique_id] = plan
+
+
+def _plan(session: Session, lookup: Lookup, seconds: float, role: str) -> Explained:
+    statement = f"explain (verbose, format json) {lookup.statement}"
     try:
         _execute(session, "set local enable_seqscan = off")
-        [(plans,)] = fetch(session, explained, seconds, PLAN_LOCK_SECONDS, role)
+        [(plans,)] = fetch(session, statement, seconds, PLAN_LOCK_SECONDS, role)
     except _FAILURES as error:
         _carry_on(session, error)
-        return None
+        return Explained(error=_one_line(error))
     plan: Plan = plans[0]["Plan"]
-    return plan
+    return Explained(plan)
 
 
 def fetch(
