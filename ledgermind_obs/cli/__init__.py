@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from ledgermind_obs import __version__, secrets
+from ledgermind_obs import secrets
 from ledgermind_obs.cli.streams import guarded
 from ledgermind_obs.errors import ObsError
 
@@ -102,8 +102,23 @@ class _Obs(click.Group):
             sys.exit(_told(error, debug=ctx.params["debug"]))
 
 
+def _tell_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from ledgermind_obs.cli.version import version_lines
+
+        click.echo("\n".join(version_lines()))
+        ctx.exit()
+
+
 @click.group(cls=_Obs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="obs")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_version,
+    help="Show the versions of obs, Python and dbt, and exit.",
+)
 @click.option("--debug", is_flag=True, envvar="OBS_DEBUG", help="Show the traceback of an error.")
 def root(debug: bool) -> None:
     """Dbt source freshness in Prometheus, and a gate in front of ML training."""

@@ -32,7 +32,7 @@ _HOOKS_FLAG = "source_freshness_run_project_hooks"
 # What profiles are full of: {{ env_var('NAME', 'default') | as_number }}. Jinja would make the same
 # of it, and takes longer to load than PostgreSQL to say how fresh a hundred tables are.
 _ENV_VAR = re.compile(
-    r"""\{\{\s*env_var\(\s*(['"])(?P<name>\w+)\1\s*"""
+    r"""(?<!\{)\{\{\s*env_var\(\s*(['"])(?P<name>\w+)\1\s*"""
     r"""(?:,\s*(['"])(?P<default>[^'"\\{}%#\r\n]*)\3\s*)?\)\s*"""
     r"""(?:\|\s*as_(?:text|bool|native|number)\s*)?\}\}"""
 )
@@ -249,12 +249,14 @@ def render(template: str, place: str, **context: object) -> str:
     Rendered in Jinja's sandbox, to a text whatever filter comes last; ``place`` is what errors call
     it. Raises ConfigurationError.
     """
-    if "{{" not in template and "{%" not in template and "{#" not in template:
+    if not _has_jinja(template):
         return template
-    if plain := _ENV_VAR.fullmatch(template):
-        return _env_var(plain["name"], plain["default"])
+    rest = _ENV_VAR.sub("", template)
+    if not _has_jinja(rest) and not {"\n", "\r"} & set(rest):  # Jinja changes line ends
+        return _ENV_VAR.sub(lambda found: _env_var(found["name"], found["default"]), template)
+    environment = _jinja(place)
     try:
-        return _jinja().from_string(template).render(env_var=_env_var, **context)
+        return environment.from_string(template).render(env_var=_env_var, **context)
     except ConfigurationError:
         raise
     except Exception as error:  # whatever the template does; Jinja's words quote it
@@ -270,8 +272,24 @@ _JINJA_FAULTS = {
 _JINJA_STEP = "a value that holds {{ or {% and is no Jinja goes through env_var()"
 
 
+def _has_jinja(text: str) -> bool:
+    return any(sign in text for sign in ("{{", "{%", "{#"))
+
+
+def _jinja(place: str) -> SandboxedEnvironment:
+    """Return Jinja; raises ConfigurationError if it is not installed, as without dbt."""
+    try:
+        return _environment()
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"cannot render {place}: it is more than env_var(), and jinja2 is not installed "
+            "beside obs",
+            "pip install jinja2",
+        ) from error
+
+
 @functools.cache
-def _jinja() -> SandboxedEnvironment:
+def _environment() -> SandboxedEnvironment:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
 

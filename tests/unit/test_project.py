@@ -1,9 +1,11 @@
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledgermind_obs.dbt import project as project_module
 from ledgermind_obs.dbt.project import find_project_dir, open_project, render
 from ledgermind_obs.errors import ConfigurationError
 
@@ -150,18 +152,42 @@ DEFAULTS = st.none() | st.text(st.characters(exclude_categories=["C"]), max_size
     quote=st.sampled_from("'\""),
     last=st.sampled_from(["", "| as_text", "|as_number", "| as_bool", "| int", "| upper"]),
     space=st.sampled_from(["", " ", "  \n"]),
+    around=st.tuples(*[st.sampled_from(["", "db-", " {", "} ", "x\n", "\r\n"])] * 2),
 )
 def test_what_a_profile_takes_from_the_environment_is_what_jinja_would_make_of_it(
-    name: str, value: str | None, default: str | None, quote: str, last: str, space: str
+    name: str,
+    value: str | None,
+    default: str | None,
+    quote: str,
+    last: str,
+    space: str,
+    around: tuple[str, str],
 ) -> None:
     second = "" if default is None else f",{space}{quote}{default}{quote}"
-    template = f"{{{{{space}env_var({quote}{name}{quote}{second}){space}{last}{space}}}}}"
+    before, after = around
+    template = (
+        f"{before}{{{{{space}env_var({quote}{name}{quote}{second}){space}{last}{space}}}}}{after}"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(name, raising=False)
         if value is not None:
             patch.setenv(name, value)
         # A comment is beyond what is done without Jinja.
-        assert outcome(template) == outcome(template + "{# #}")
+        assert outcome(template) == outcome("{# #}" + template)
+
+
+def test_without_jinja2_everything_but_env_var_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    project_module._environment.cache_clear()
+    monkeypatch.setenv("REGION", "eu")
+
+    assert render("{{ env_var('REGION') }}-{{ env_var('STAGE', 'prod') }}", "it") == "eu-prod"
+    with pytest.raises(ConfigurationError, match="jinja2 is not installed") as raised:
+        render("{{ env_var('REGION') | upper }}", "target in profiles.yml")
+
+    assert raised.value.next_step == "pip install jinja2"
 
 
 def outcome(template: str) -> str:
