@@ -17,6 +17,7 @@ from ledgermind_obs import metrics
 from ledgermind_obs.cli import explain as explain_failure
 from ledgermind_obs.cli import warn
 from ledgermind_obs.cli.archive_options import archive_options, keep_evidence, manifest_path
+from ledgermind_obs.cli.forget import forget
 from ledgermind_obs.cli.gate_options import Above, Gate, exposure_option, gate_options
 from ledgermind_obs.cli.help import DESTINATION, GATE, OUTPUT, in_group
 from ledgermind_obs.cli.options import (
@@ -100,6 +101,9 @@ _FAIL_ON = {
 @click.group()
 def freshness() -> None:
     """Measure how fresh the sources are."""
+
+
+freshness.add_command(forget)
 
 
 _push_output_options = in_group(
@@ -526,6 +530,8 @@ def _failure_is_told(dbt: Dbt, sink: Sink, *, dry_run: bool) -> Iterator[None]:
     except (LockedError, DestinationError):
         raise
     except Exception as error:
+        if isinstance(error, ConfigurationError) and not dry_run and _is_new(sink):
+            raise
         if not dry_run:
             told = _after_failure(dbt, sink, started_at, time.monotonic() - clock)
             if isinstance(error, ObsError):
@@ -533,6 +539,17 @@ def _failure_is_told(dbt: Dbt, sink: Sink, *, dry_run: bool) -> Iterator[None]:
             else:
                 warn(told)
         raise
+
+
+def _is_new(sink: Sink) -> bool:
+    """Return whether the destination has nothing of this project and target yet.
+
+    A typo in the first run must not leave a group behind, whose alerts nobody could ever answer.
+    """
+    try:
+        return not sink.known([metrics.RUN_SUCCESS])
+    except ObsError:  # to tell the failure will say what is wrong there
+        return False
 
 
 def _after_failure(dbt: Dbt, sink: Sink, started_at: datetime, duration: float) -> str:

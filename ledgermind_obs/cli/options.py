@@ -102,7 +102,7 @@ def option(*names: str, env: str | None = None, **settings: Any) -> Decorator:
     return click.option(*names, envvar=variable, show_envvar=True, **settings)
 
 
-project_options = in_group(
+place_options = in_group(
     PROJECT,
     option(
         "--project-dir",
@@ -119,16 +119,19 @@ project_options = in_group(
     option("--profile", env="DBT_PROFILE", help="The profile in profiles.yml."),
     option("--target", "-t", env="DBT_TARGET", help="The target of the profile."),
     option(
-        "--vars",
-        "project_vars",
-        help="dbt variables, as a YAML mapping. Every user of this machine can read them: "
-        "secrets belong in env_var().",
-    ),
-    option(
         "--target-path",
         env="DBT_TARGET_PATH",
         type=_DIRECTORY,
         help="dbt's target directory; obs writes below it.  [default: the project's target/]",
+    ),
+)
+_running_options = in_group(
+    PROJECT,
+    option(
+        "--vars",
+        "project_vars",
+        help="dbt variables, as a YAML mapping. Every user of this machine can read them: "
+        "secrets belong in env_var().",
     ),
     option(
         "--dbt", "executable", env="OBS_DBT", help="The dbt executable.  [default: dbt on PATH]"
@@ -137,6 +140,7 @@ project_options = in_group(
         "--timeout", type=Duration(), default="10m", help="Time limit of a dbt or database run."
     ),
 )
+project_options = in_order(place_options, _running_options)
 _selection_options = in_group(
     SELECTION,
     option("--select", "-s", multiple=True, help="Only these sources, in dbt's syntax."),
@@ -264,6 +268,16 @@ FRESHNESS_JOB, BUILDS_JOB = "dbt-freshness", "dbt-builds"
 
 def _destination(job: str, prefix: str) -> Decorator:
     """Return the options of a destination; job and textfile have variables of their own."""
+    textfile = option(
+        "--textfile",
+        env=f"{prefix}_TEXTFILE",
+        type=_FILE,
+        help="Write a file for node_exporter's textfile collector instead of pushing.",
+    )
+    return in_order(_group_of_gateway(job, prefix), in_group(DESTINATION, textfile))
+
+
+def _group_of_gateway(job: str, prefix: str) -> Decorator:
     return in_group(
         DESTINATION,
         option(
@@ -286,12 +300,6 @@ def _destination(job: str, prefix: str) -> Decorator:
             type=Duration(),
             default="30s",
             help="Time limit of a push, retries included.",
-        ),
-        option(
-            "--textfile",
-            env=f"{prefix}_TEXTFILE",
-            type=_FILE,
-            help="Write a file for node_exporter's textfile collector instead of pushing.",
         ),
     )
 
@@ -335,6 +343,29 @@ def builds_evidence_options(command: Command) -> Command:
             labels = {"job": BUILDS_JOB, **_labels(dbt.project, grouping_key)}
             found = _gateway(pushgateway, labels, 30.0, **access)
         return command(dbt=dbt, pushgateway=found, **others)
+
+    return wrapper
+
+
+def gateway_options(command: Command) -> Command:
+    """Give a command a group of the Pushgateway: ``gateway`` makes it for a project and target."""
+
+    @_group_of_gateway("dbt-freshness", "OBS")
+    @functools.wraps(command)
+    def wrapper(
+        job: str,
+        grouping_key: tuple[tuple[str, str], ...],
+        pushgateway: str,
+        push_timeout: float,
+        **others: Any,
+    ) -> Any:
+        access = {name: others.pop(name) for name in _ACCESS_NAMES}
+
+        def gateway(project: str, target: str) -> Pushgateway:
+            labels = {"job": job, "project": project, "target": target, **dict(grouping_key)}
+            return _gateway(pushgateway, labels, push_timeout, **access)
+
+        return command(gateway=gateway, **others)
 
     return wrapper
 

@@ -19,7 +19,7 @@ import msgspec
 from ledgermind_obs.dbt.artifacts import Artifact, generated_at, last_artifact, open_artifact
 from ledgermind_obs.dbt.manifest import Exposure, LineageManifest, Manifest
 from ledgermind_obs.dbt.meta_obs import Settings
-from ledgermind_obs.dbt.project import Project, check_target_declared
+from ledgermind_obs.dbt.project import Project
 from ledgermind_obs.dbt.reconcile import narrowed, report_of_artifact
 from ledgermind_obs.dbt.selectors import holds, is_name, select, split
 from ledgermind_obs.durations import format_age
@@ -323,7 +323,6 @@ def _recorded(request: Request, instruments: Instruments, path: Path) -> Evidenc
     declared, watch = _declared(request, instruments), Stopwatch()
     artifact = open_artifact(path)
     _check_age(artifact, str(path), request.artifact_max_age, watch.now())
-    check_target_declared(request.project)
     target = request.project.target
     report = report_of_artifact(
         artifact, declared.manifest, declared.wanted, target=target, name=str(path)

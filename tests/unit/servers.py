@@ -55,7 +55,7 @@ def web(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Web]:
             self.end_headers()
             self.wfile.write(answer.body)
 
-        do_GET = do_PUT = do_POST = _answer  # noqa: N815 - http.server's names
+        do_GET = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - http.server's names
 
         def log_message(self, *_: object) -> None:
             pass

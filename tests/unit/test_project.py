@@ -1,3 +1,4 @@
+import json
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from ledgermind_obs.dbt import project as project_module
 from ledgermind_obs.dbt.project import find_project_dir, open_project, render
 from ledgermind_obs.errors import ConfigurationError
 
-PROFILES = "shop:\n  target: {target}\n  outputs: {{dev: {{type: postgres}}}}\n"
+PROFILES = "shop:\n  target: {target}\n  outputs: {{dev: {{}}, prod: {{}}, from_home: {{}}}}\n"
 
 
 @pytest.fixture
@@ -36,7 +37,9 @@ def test_a_directory_without_a_project_is_one_clear_error(tmp_path: Path) -> Non
     with pytest.raises(ConfigurationError, match=r"no dbt_project\.yml in") as raised:
         open_project(tmp_path)
 
-    assert raised.value.next_step == "name the dbt project with --project-dir"
+    assert raised.value.next_step == (
+        "change to the folder of your dbt project, or pass --project-dir DIR"
+    )
 
 
 def test_name_profile_and_target_come_from_the_projects_files(project: Path) -> None:
@@ -68,6 +71,9 @@ def test_what_is_given_comes_before_what_the_files_say(project: Path) -> None:
     ],
 )
 def test_each_target_has_one_directory_of_its_own(project: Path, target: str, segment: str) -> None:
+    profiles = {"shop": {"outputs": {target: {"type": "postgres"}}}}
+    (project / "profiles.yml").write_text(json.dumps(profiles))
+
     found = open_project(project, target=target).private_target_path
 
     assert (found.parent, found.name) == (project / "target" / "obs", segment)
