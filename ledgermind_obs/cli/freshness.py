@@ -27,6 +27,7 @@ from ledgermind_obs.cli.options import (
     dbt_options,
     lock_timeout_option,
     option,
+    published_options,
     sink_options,
 )
 from ledgermind_obs.cli.refusal import Answer, GateCommand, remember
@@ -36,7 +37,7 @@ from ledgermind_obs.dbt.project import Dbt, Project
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.engines.measure import measure
 from ledgermind_obs.engines.progress import OnProgress, ignore
-from ledgermind_obs.engines.settings import Engine, Postgres
+from ledgermind_obs.engines.settings import Engine, Postgres, Recorded
 from ledgermind_obs.errors import (
     ConfigurationError,
     DestinationError,
@@ -45,7 +46,14 @@ from ledgermind_obs.errors import (
     ObsError,
 )
 from ledgermind_obs.freshness import STATES, UNMEASURED, FreshnessReport, State
-from ledgermind_obs.sinks.deliver import Delivery, Memory, Sink, deliver, deliver_failure
+from ledgermind_obs.sinks.deliver import (
+    Delivery,
+    Memory,
+    Sink,
+    check_not_older,
+    deliver,
+    deliver_failure,
+)
 from ledgermind_obs.sinks.exposition import exposition
 from ledgermind_obs.sinks.glance import Glance
 
@@ -70,6 +78,8 @@ obs freshness push --dry-run
 */15 * * * *  obs freshness push --project-dir /app/warehouse --target prod
 # one source; the others keep their series
 obs freshness push --select source:app.orders
+# what a run of Airflow, Dagster or CI has left, with the manifest.json beside it
+obs freshness push --artifact target/sources.json --target prod
 """
 CHECK_EXAMPLES = """
 # in front of a training job
@@ -125,6 +135,7 @@ _push_output_options = in_group(
 
 @freshness.command(cls=SelectCommand, examples=PUSH_EXAMPLES)
 @dbt_options
+@published_options
 @sink_options
 @in_group(
     DESTINATION,
@@ -155,8 +166,10 @@ def push(
     A source that could not be measured keeps its last known time. Exit code 0 means that the
     metrics are delivered, whatever they say: stale data is what alerts are for.
     """
+    # A file that cannot be used is no run that failed.
+    silent = dry_run or isinstance(engine, Recorded)
     with (
-        _failure_is_told(dbt, sink, dry_run=dry_run),
+        _failure_is_told(dbt, sink, dry_run=silent),
         locked(dbt.project.private_target_path, lock_timeout),
     ):
         # Only dbt takes long enough for a look that costs nothing.
@@ -165,10 +178,12 @@ def push(
             began = time.time()
             preparing, quiet = _preparing(glance, looks=looks), output == "json"
             report = _measured(dbt, engine, above, select, exclude, quiet, preparing)
-        before, after = _remember(dbt.project, report, began)
+        records = None if isinstance(engine, Recorded) else _remember(dbt.project, report, began)
+        if not (records or dry_run):
+            check_not_older(report, sink)
         delivery = None if dry_run else deliver(report, sink, _memory(dbt, sink), glance.held)
-        if delivery and after.builds:
-            _keep_builds_current(engine, sink, builds_job, before, after)
+        if delivery and records and records[1].builds:
+            _keep_builds_current(engine, sink, builds_job, *records)
     if delivery is None:
         click.echo(exposition(metrics.report_series(report)), nl=False)
     else:

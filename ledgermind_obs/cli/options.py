@@ -29,7 +29,7 @@ from ledgermind_obs.cli.help import (
 from ledgermind_obs.dbt.manifest_file import ManifestChoice
 from ledgermind_obs.dbt.project import Dbt, Project, open_project
 from ledgermind_obs.durations import parse_age
-from ledgermind_obs.engines.settings import Postgres
+from ledgermind_obs.engines.settings import Engine, Postgres, Recorded
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.metrics import Metric
 
@@ -168,7 +168,8 @@ _dbt_options = in_order(_selection_options, _engine_options, project_options)
 def dbt_options(command: Command) -> Command:
     """Give a command dbt's own options, made into ``dbt`` and the ``engine`` that measures.
 
-    ``select`` and ``exclude`` stay, and so does what ``manifest_options`` of the command made.
+    ``select`` and ``exclude`` stay, and so does what ``manifest_options`` of the command made. With
+    an ``artifact`` the project need have no profile, and need not be there.
     """
 
     @functools.wraps(command)
@@ -188,13 +189,14 @@ def dbt_options(command: Command) -> Command:
         no_parse: bool,
         **others: Any,
     ) -> Any:
-        project = open_project(
-            project_dir,
-            profiles_dir=profiles_dir,
-            profile=profile,
-            target=target,
-            target_path=target_path,
-        )
+        place: dict[str, Any] = {"profiles_dir": profiles_dir, "profile": profile}
+        place |= {"target": target, "target_path": target_path}
+        if artifact := others.get("artifact"):
+            from ledgermind_obs.cli.artifact_place import artifact_place
+
+            project, manifest = artifact_place(artifact, manifest, project_dir, **place)
+        else:
+            project = open_project(project_dir, **place)
         check_vars(project_vars)
         dbt = Dbt(project, executable, threads, project_vars, timeout)
         choice = ManifestChoice(manifest, no_parse)
@@ -202,6 +204,46 @@ def dbt_options(command: Command) -> Command:
         return command(dbt=dbt, engine=chosen, manifest=manifest, no_parse=no_parse, **others)
 
     return _dbt_options(wrapper)
+
+
+def published_options(command: Command) -> Command:
+    """Give a push ``--artifact``, made into its ``engine``: a run that was started elsewhere."""
+
+    @in_group(
+        ENGINE,
+        option(
+            "--artifact",
+            env="OBS_PUSH_ARTIFACT",
+            type=_FILE,
+            help="Push this sources.json, or dbt v2's freshness.json, instead of measuring.",
+        ),
+        option(
+            "--artifact-max-age",
+            type=Duration(),
+            default="1h",
+            help="Maximum age of the artifact.",
+        ),
+    )
+    @functools.wraps(command)
+    def wrapper(
+        dbt: Dbt,
+        engine: Engine,
+        artifact: Path | None,
+        artifact_max_age: float,
+        manifest: Path | None,
+        no_parse: bool,
+        **others: Any,
+    ) -> Any:
+        if artifact:
+            if not dbt.project.target:
+                raise click.UsageError("--artifact does not say its target: pass --target NAME")
+            if isinstance(engine, Postgres) or others.get("exposure"):
+                raise click.UsageError("--artifact replaces --engine and --exposure: drop them")
+            choice = ManifestChoice(manifest, no_parse)
+            engine = Recorded(dbt, artifact, choice, artifact_max_age)
+        return command(dbt=dbt, engine=engine, manifest=manifest, no_parse=no_parse, **others)
+
+    return wrapper
 
 
 def project_only_options(command: Command) -> Command:

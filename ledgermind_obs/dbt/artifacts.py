@@ -146,6 +146,20 @@ def check_written(artifact: Artifact, name: str, now: datetime) -> datetime:
     return written_at
 
 
+def check_age(artifact: Artifact, name: str, limit: float, now: datetime) -> None:
+    """Raise ArtifactError if an artifact is older than ``limit`` seconds, or of the future."""
+    age = now - generated_at(artifact.metadata, name)
+    if -age > FUTURE_TOLERANCE:
+        raise ArtifactError(
+            f"{name} is dated {format_age(-age.total_seconds())} in the future: check the clocks"
+        )
+    if age.total_seconds() > limit:
+        raise ArtifactError(
+            f"{name} is {format_age(age.total_seconds())} old, limit {format_age(limit)}",
+            "measure again, or say with --artifact-max-age how old it may be",
+        )
+
+
 def check_of_run(artifact: Artifact, started_at: datetime, now: datetime) -> None:
     """Raise ArtifactError unless ``sources.json`` was written from ``started_at`` to ``now``."""
     written_at = check_written(artifact, "sources.json", now)

@@ -151,7 +151,7 @@ def open_project(
     settings = load_yaml(found / PROJECT_FILE)
     name = _text(settings, "name", found / PROJECT_FILE)
     secrets.name_publicly(name)
-    profiles = _profiles_dir(found, profiles_dir)
+    profiles = profiles_directory(found, profiles_dir)
     profile = profile or _text(settings, "profile", found / PROJECT_FILE)
     return Project(
         directory=found,
@@ -181,7 +181,7 @@ def _runs_hooks(settings: Mapping[str, Any]) -> bool | None:
     return said if isinstance(said, bool) else None
 
 
-def _profiles_dir(project_dir: Path, given: Path | None) -> Path:
+def profiles_directory(project_dir: Path, given: Path | None) -> Path:
     """Return dbt's choice: the given directory, the project's own, or ``~/.dbt``."""
     if given:
         return given.resolve()
