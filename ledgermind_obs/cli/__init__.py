@@ -37,6 +37,7 @@ _COMMANDS = {
     "lineage": ("ledgermind_obs.cli.lineage", "Say which data an exposure depends on."),
     "dashboard": ("ledgermind_obs.cli.dashboard", "Check Grafana dashboards and import them."),
     "rules": ("ledgermind_obs.cli.rules", "Check the alert rules."),
+    "completion": ("ledgermind_obs.cli.completion", "Complete commands and names in a shell."),
 }
 
 
@@ -131,8 +132,13 @@ def _tell_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     help="Show the versions of obs, Python and dbt, and exit.",
 )
 @click.option("--debug", is_flag=True, envvar="OBS_DEBUG", help="Show the traceback of an error.")
-def root(debug: bool) -> None:
+@click.pass_context
+def root(ctx: click.Context, debug: bool) -> None:
     """Dbt source freshness in Prometheus, and a gate in front of ML training."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+    elif os.environ.get("FORCE_COLOR"):
+        ctx.color = True
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from ledgermind_obs.cli.options import (
     option,
     published_options,
     sink_options,
+    verbose_option,
 )
 from ledgermind_obs.cli.refusal import Answer, GateCommand, remember
 from ledgermind_obs.cli.streams import stdout_was_closed
@@ -121,12 +122,14 @@ _push_output_options = in_group(
     option("--dry-run", is_flag=True, help="Print the metrics and send nothing."),
     option(
         "--fail-on",
+        env="OBS_PUSH_FAIL_ON",
         type=click.Choice(list(_FAIL_ON)),
         help="Exit 1 if any source is in this state or worse.  [default: never]",
     ),
     option(
         "--format",
         "output",
+        env="OBS_PUSH_FORMAT",
         type=FORMATS,
         help="Output format.  [default: table on a terminal, else nothing]",
     ),
@@ -147,6 +150,7 @@ _push_output_options = in_group(
 )
 @exposure_option
 @_push_output_options
+@verbose_option
 @lock_timeout_option("0s")
 def push(
     dbt: Dbt,
@@ -159,6 +163,7 @@ def push(
     dry_run: bool,
     fail_on: str | None,
     output: str | None,
+    verbose: bool,
     lock_timeout: float,
 ) -> None:
     """Measure the sources, then push their freshness to the Pushgateway.
@@ -187,7 +192,7 @@ def push(
     if delivery is None:
         click.echo(exposition(metrics.report_series(report)), nl=False)
     else:
-        _show_delivery(report, delivery, sink, output)
+        _show_delivery(report, delivery, sink, output, verbose=verbose)
     if fail_on:
         sys.exit(_decision(report, fail_on))
 
@@ -268,6 +273,7 @@ _policy_options = in_group(
     ),
     option(
         "--fail-on",
+        env="OBS_GATE_FAIL_ON",
         type=click.Choice(["warn", "error"]),
         help="The least of dbt's verdicts that blocks.  [default: what the exposure says in "
         "meta.obs, else error]",
@@ -285,7 +291,14 @@ _check_output_options = in_group(
         is_flag=True,
         help="Name the look-ups that scan a whole table, and the index that would help.",
     ),
-    option("--format", "output", type=FORMATS, default="table", help="Output format."),
+    option(
+        "--format",
+        "output",
+        env="OBS_GATE_FORMAT",
+        type=FORMATS,
+        default="table",
+        help="Output format.",
+    ),
 )
 
 
@@ -388,7 +401,14 @@ def in_words(evidence: Evidence, verdict: Verdict, output: str) -> str:
 @exposure_option
 @in_group(
     OUTPUT,
-    option("--format", "output", type=REPORTS, default="text", help="Output format."),
+    option(
+        "--format",
+        "output",
+        env="OBS_REPORT_FORMAT",
+        type=REPORTS,
+        default="text",
+        help="Output format.",
+    ),
 )
 @lock_timeout_option("1m")
 def report(
@@ -600,7 +620,12 @@ def _tell(sink: Sink, notice: str) -> None:
 
 
 def _show_delivery(
-    report: FreshnessReport, delivery: Delivery, sink: Sink, output: str | None
+    report: FreshnessReport,
+    delivery: Delivery,
+    sink: Sink,
+    output: str | None,
+    *,
+    verbose: bool,
 ) -> None:
     if stdout_was_closed():
         output = None
@@ -610,9 +635,17 @@ def _show_delivery(
         click.echo(to_json(pushed_document(report, delivery, str(sink))))
     elif output == "table" or sys.stdout.isatty():
         _show_report(report)
-        click.echo(f"pushed {delivery.series} series to {sink}")
+        click.echo(_pushed(delivery, sink))
+    elif verbose:
+        from ledgermind_obs.render.report import summary
+
+        warn(f"{summary(report)}; {_pushed(delivery, sink)}")
     _tell(sink, delivery.notice)
     _tell_unmeasured(report, delivery, in_table=output != "json" and sys.stdout.isatty())
+
+
+def _pushed(delivery: Delivery, sink: Sink) -> str:
+    return f"pushed {delivery.series} series to {sink}"
 
 
 def _tell_unmeasured(report: FreshnessReport, delivery: Delivery, *, in_table: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ledgermind_obs.cli import warn
+from ledgermind_obs.cli import completion
 from ledgermind_obs.cli.findings_options import Handling, findings_options, tell
 from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.cli.options import option
@@ -61,7 +62,7 @@ def lineage() -> None:
 
 
 @lineage.command("check", cls=HelpfulCommand, examples=CHECK_EXAMPLES)
-@click.argument("exposures", nargs=-1)
+@click.argument("exposures", nargs=-1, shell_complete=completion.exposures)
 @option("--tag", multiple=True, help="Check only exposures with this tag.")
 @option("--rules", type=_PLACE, help="Alert rules.  [default: prometheus/rules, if there]")
 @option(
@@ -155,6 +156,8 @@ def _shown(path: Path) -> str:
     is_flag=True,
     help="Show the state that the last run found, and of when the data in each table is.",
 )
+@click.argument("exposure", shell_complete=completion.exposures)
+@option("--freshness", is_flag=True, help="Show the state that the last run found.")
 @option(
     "--artifact",
     env="OBS_LINEAGE_ARTIFACT",
@@ -264,7 +267,7 @@ def search_command(
 
 
 @lineage.command("impact", cls=HelpfulCommand, examples=IMPACT_EXAMPLES)
-@click.argument("nodes", nargs=-1)
+@click.argument("nodes", nargs=-1, shell_complete=completion.nodes)
 @option("--state", type=_DIRECTORY, help="Compare with the manifest.json in this directory.")
 @option(
     "--fail-on",

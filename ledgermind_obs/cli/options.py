@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ledgermind_obs import metrics
+from ledgermind_obs.cli import completion
 from ledgermind_obs.cli.credentials import check_username, check_vars, secret
 from ledgermind_obs.cli.help import (
     DESTINATION,
     ENGINE,
     GATE,
+    OUTPUT,
     PROJECT,
     SELECTION,
     Command,
@@ -117,7 +119,13 @@ place_options = in_group(
         help="Where profiles.yml is.  [default: the project, else ~/.dbt]",
     ),
     option("--profile", env="DBT_PROFILE", help="The profile in profiles.yml."),
-    option("--target", "-t", env="DBT_TARGET", help="The target of the profile."),
+    option(
+        "--target",
+        "-t",
+        env="DBT_TARGET",
+        shell_complete=completion.targets,
+        help="The target of the profile.",
+    ),
     option(
         "--target-path",
         env="DBT_TARGET_PATH",
@@ -139,6 +147,10 @@ _running_options = in_group(
     option(
         "--timeout", type=Duration(), default="10m", help="Time limit of a dbt or database run."
     ),
+)
+verbose_option = in_group(
+    OUTPUT,
+    option("--verbose", "-v", is_flag=True, help="Say on success what was done, on stderr."),
 )
 project_options = in_order(place_options, _running_options)
 _selection_options = in_group(
