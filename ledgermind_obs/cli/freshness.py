@@ -14,7 +14,6 @@ import click
 import msgspec
 
 from ledgermind_obs import metrics
-from ledgermind_obs.cli import explain as explain_failure
 from ledgermind_obs.cli import warn
 from ledgermind_obs.cli.archive_options import archive_options, keep_evidence, manifest_path
 from ledgermind_obs.cli.forget import forget
@@ -591,7 +590,7 @@ def _after_failure(dbt: Dbt, sink: Sink, started_at: datetime, duration: float) 
     try:
         notice = deliver_failure(sink, _memory(dbt, sink), started_at, duration)
     except ObsError as undelivered:
-        explain_failure(undelivered)
+        return f"nothing was erased, and nothing could be sent: {undelivered}"
     except Exception as unexpected:
         warn(f"the failure cannot be told: {type(unexpected).__name__}")
     else:

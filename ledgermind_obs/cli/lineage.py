@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ledgermind_obs.cli import warn
-from ledgermind_obs.cli import completion
+from ledgermind_obs.cli import completion, warn
 from ledgermind_obs.cli.findings_options import Handling, findings_options, tell
 from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.cli.options import option
@@ -150,14 +149,12 @@ def _shown(path: Path) -> str:
 
 
 @lineage.command("graph", cls=HelpfulCommand, examples=GRAPH_EXAMPLES)
-@click.argument("exposure")
+@click.argument("exposure", shell_complete=completion.exposures)
 @option(
     "--freshness",
     is_flag=True,
     help="Show the state that the last run found, and of when the data in each table is.",
 )
-@click.argument("exposure", shell_complete=completion.exposures)
-@option("--freshness", is_flag=True, help="Show the state that the last run found.")
 @option(
     "--artifact",
     env="OBS_LINEAGE_ARTIFACT",
