@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 _PLACE = click.Path(path_type=Path)
+# How long a source counts as measured that a later, narrowed run left out.
+SEEN_SECONDS = 86400.0
 
 
 CHECK_EXAMPLES = """
@@ -115,7 +118,6 @@ def _chosen(lineage: Lineage, tags: Iterable[str]) -> list[str]:
 def _surroundings(
     place: Workplace, rules: Path | None, dashboards: Path | None, artifact: Path | None
 ) -> Surroundings:
-    from ledgermind_obs.dbt.artifacts import last_run
     from ledgermind_obs.dbt.meta_obs import settings_of
     from ledgermind_obs.monitoring.files import dashboard_selectors, rule_selectors
 
@@ -129,10 +131,27 @@ def _surroundings(
         ],
         rules=rule_selectors(rules),
         dashboards=dashboard_selectors(dashboards),
-        measured=last_run(artifact, place.targets),
+        measured=_measured(place, artifact),
         settings=settings_of(place.opened.manifest, place.project_dir),
         now=datetime.now(UTC),
     )
+
+
+def _measured(place: Workplace, artifact: Path | None) -> frozenset[str] | None:
+    """Return the ids of the sources that the last run holds; None without a run.
+
+    A run that was narrowed to an exposure or a selection does not undo the runs of the day before.
+    """
+    from ledgermind_obs.dbt.artifacts import last_run
+    from ledgermind_obs.sinks.record import read_record
+
+    found, project = last_run(artifact, place.targets), place.project
+    if found is None or artifact or project is None or not project.target:
+        return found
+    record = read_record(project.private_target_path, project.name, project.target, warn)
+    since = time.time() - SEEN_SECONDS
+    seen = (uid for uid, looks in record.observations.items() if looks and looks[-1].until > since)
+    return found | frozenset(seen)
 
 
 def _located(finding: Finding, place: Workplace) -> Finding:

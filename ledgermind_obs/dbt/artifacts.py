@@ -193,16 +193,17 @@ def _kind(value: object) -> str:
 
 
 def last_artifact(given: Path | None, directories: Iterable[Path]) -> tuple[Path, Artifact] | None:
-    """Return the artifact that was named, or the newest ``sources.json`` in the directories.
+    """Return the artifact that was named, or the newest ``sources.json`` that holds a source.
 
     Raises ConfigurationError where that cannot be read, ArtifactError where it cannot be used.
     """
     paths = [directory / "sources.json" for directory in directories]
     existing = [path for path in paths if _is_there(path)]
-    path = given or max(existing, key=lambda path: path.stat().st_mtime, default=None)
-    if path is None:
-        return None
-    return path, open_artifact(path)
+    if given:
+        return given, open_artifact(given)
+    newest_first = sorted(existing, key=lambda path: path.stat().st_mtime, reverse=True)
+    opened = ((path, open_artifact(path)) for path in newest_first)
+    return next(((path, artifact) for path, artifact in opened if artifact.results), None)
 
 
 def _is_there(path: Path) -> bool:
