@@ -581,7 +581,7 @@ def _is_new(sink: Sink) -> bool:
     A typo in the first run must not leave a group behind, whose alerts nobody could ever answer.
     """
     try:
-        return not sink.known([metrics.RUN_SUCCESS])
+        return sink.known([metrics.RUN_SUCCESS]) == []
     except ObsError:  # to tell the failure will say what is wrong there
         return False
 

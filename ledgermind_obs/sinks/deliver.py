@@ -95,7 +95,7 @@ def deliver(
 def check_not_older(report: FreshnessReport, sink: Sink) -> None:
     """Raise ArtifactError if the sink holds a run that began later: no time goes back."""
     (held, *_) = [
-        *(item.value for item in sink.known([metrics.LAST_SUCCESS])),
+        *(item.value for item in sink.known([metrics.LAST_SUCCESS]) or ()),
         float("-inf"),
     ]
     if held > report.started_at.timestamp():
