@@ -19,7 +19,7 @@ from ledgermind_obs.cli.project_options import Workplace, workplace_options
 from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from ledgermind_obs.dbt.manifest_file import open_manifest
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.findings import Finding
+from ledgermind_obs.findings import DOCS, Finding
 from ledgermind_obs.lineage.findings import CODES, Surroundings, check
 from ledgermind_obs.lineage.graph import Lineage, find_node, search
 
@@ -110,7 +110,7 @@ def _chosen(lineage: Lineage, tags: Iterable[str]) -> list[str]:
     if not chosen:
         which = f"with the tag {', '.join(sorted(wanted))}" if wanted else "at all"
         raise ConfigurationError(
-            f"the project has no exposure {which}", "declare one: see docs/lineage.md"
+            f"the project has no exposure {which}", f"declare one: {DOCS}/lineage.md"
         )
     return chosen
 
