@@ -1,7 +1,7 @@
 """What a freshness artifact belongs to, if there is less around it than a dbt project with profile.
 
-A folder with ``sources.json`` and ``manifest.json`` is enough. Where more is there, it counts: a
-manifest that is not what the project's files ask for gives way to the project's own.
+A folder with ``sources.json`` and ``manifest.json`` is enough. If a project with its profile is
+there, its own manifest counts: the one beside the artifact does not say which target it is of.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from pathlib import Path
 import msgspec
 
 from ledgermind_obs.dbt.inputs import MANIFEST_FILE
-from ledgermind_obs.dbt.manifest import Manifest, read_manifest
+from ledgermind_obs.dbt.manifest import read_manifest
 from ledgermind_obs.dbt.manifest_file import open_manifest
-from ledgermind_obs.dbt.named_manifest import named_manifest
 from ledgermind_obs.dbt.project import (
     PROFILES_FILE,
     PROJECT_FILE,
@@ -60,8 +59,7 @@ def artifact_place(
         target=target,
         target_path=target_path,
     )
-    fits = named is not None and (manifest or _is_of(named, project))
-    return project, named if fits else None
+    return project, manifest
 
 
 def _project_here(given: Path | None) -> Path | None:
@@ -82,13 +80,3 @@ def _project_of(path: Path, artifact: Path, target: str) -> Project:
         target=target,
         target_path=folder,
     )
-
-
-def _is_of(path: Path, project: Project) -> bool:
-    """Return whether a manifest has what the project's files, profile and target ask for."""
-    opened = named_manifest(path, _read, project)
-    return not opened.notes
-
-
-def _read(content: bytes, name: str) -> Manifest:
-    return read_manifest(content, name)

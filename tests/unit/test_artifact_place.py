@@ -100,7 +100,7 @@ def test_a_profile_that_is_there_is_held_to(folder: Path) -> None:
     assert "has no target 'bogus'" in result.stdout
 
 
-def test_a_manifest_that_the_project_has_outgrown_gives_way_to_the_projects(folder: Path) -> None:
+def test_where_a_project_with_its_profile_is_its_own_manifest_counts(folder: Path) -> None:
     project = folder.parent
     (project / "dbt_project.yml").write_text("name: lab\nprofile: lab\n")
     (project / "profiles.yml").write_text("lab: {target: dev, outputs: {dev: {}}}")
