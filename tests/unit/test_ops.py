@@ -104,7 +104,7 @@ def test_the_messages_link_to_the_dashboard() -> None:
 
 def test_the_documents_cron_line_runs_in_the_warehouse() -> None:
     told = subprocess.run(
-        ["make", "--dry-run", "dbt-freshness"],
+        ["make", "--no-print-directory", "--dry-run", "dbt-freshness"],
         cwd=ROOT / "warehouse",
         capture_output=True,
         text=True,
