@@ -49,5 +49,5 @@ $venv/bin/python -m pip --version >/dev/null 2>&1 || bootstrap_pip
 echo "Installing into $(pwd)/$venv" >&2
 rm -f $stamp
 $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
-    -c constraints.txt -e '.[demo,dev,docs]'
+    -c constraints.txt -e '.[postgres,demo,dev,docs]'
 wanted >$stamp

@@ -15,7 +15,9 @@ import msgspec
 # As many names as can be read at a glance.
 _SHOWN_NAMES = 12
 
-_PAGES = {"L": "docs/lineage.md", "R": "docs/alerting.md", "D": "docs/dashboard.md"}
+# An installed obs has no docs/ beside it.
+DOCS = "https://github.com/leok974/ai-finance-agent-oss/blob/main/docs"
+_PAGES = {"L": f"{DOCS}/lineage.md", "R": f"{DOCS}/alerting.md", "D": f"{DOCS}/dashboard.md"}
 
 
 class Severity(StrEnum):

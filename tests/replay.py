@@ -90,7 +90,7 @@ def _of(line: str, recorded_id: str, uid: str, total: int) -> str:
 
 def _write_project(directory: Path) -> Path:
     (directory / "dbt_project.yml").write_text("name: lab\nprofile: lab\n")
-    (directory / "profiles.yml").write_text("lab: {target: dev, outputs: {}}\n")
+    (directory / "profiles.yml").write_text("lab: {target: dev, outputs: {dev: {}}}\n")
     executable = directory / "dbt"
     executable.write_text(_SCRIPT)
     executable.chmod(0o755)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from ledgermind_obs import __version__, secrets
+from ledgermind_obs import secrets
 from ledgermind_obs.cli.streams import guarded
 from ledgermind_obs.errors import ObsError
 
@@ -38,6 +38,7 @@ _COMMANDS = {
     "dashboard": ("ledgermind_obs.cli.dashboard", "Check Grafana dashboards and import them."),
     "rules": ("ledgermind_obs.cli.rules", "Check the alert rules."),
     "doctor": ("ledgermind_obs.cli.doctor", "Say where the chain is broken, and what to do."),
+    "completion": ("ledgermind_obs.cli.completion", "Complete commands and names in a shell."),
 }
 
 
@@ -53,6 +54,17 @@ class _Obs(click.Group):
         module = importlib.import_module(_COMMANDS[cmd_name][0])
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command; one that does not exist is answered with the one that was meant."""
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from ledgermind_obs.findings import nearest
+
+            ctx.fail(f"No such command {name!r}: {nearest(name, _COMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -103,11 +115,31 @@ class _Obs(click.Group):
             sys.exit(_told(error, debug=ctx.params["debug"]))
 
 
+def _tell_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from ledgermind_obs.cli.version import version_lines
+
+        click.echo("\n".join(version_lines()))
+        ctx.exit()
+
+
 @click.group(cls=_Obs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="obs")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_version,
+    help="Show the versions of obs, Python and dbt, and exit.",
+)
 @click.option("--debug", is_flag=True, envvar="OBS_DEBUG", help="Show the traceback of an error.")
-def root(debug: bool) -> None:
+@click.pass_context
+def root(ctx: click.Context, debug: bool) -> None:
     """Dbt source freshness in Prometheus, and a gate in front of ML training."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+    elif os.environ.get("FORCE_COLOR"):
+        ctx.color = True
 
 
 def main() -> None:

@@ -37,11 +37,13 @@ def archive_options(command: Command) -> Command:
         option(
             "--evidence",
             "keep",
+            env="OBS_GATE_EVIDENCE",
             type=_FILE,
             help="Write what was judged, and by which limits, to this file.",
         ),
         option(
             "--replay",
+            env="OBS_GATE_REPLAY",
             type=_FILE,
             help="Judge what --evidence wrote once more: no project, no network, the same clock.",
         ),

@@ -19,6 +19,7 @@ from ledgermind_obs.cli.options import (
     lock_timeout_option,
     option,
     project_only_options,
+    verbose_option,
 )
 from ledgermind_obs.cli.past_options import Past, past_options
 from ledgermind_obs.dbt.lock import locked
@@ -68,6 +69,7 @@ _output_options = in_group(
     option(
         "--format",
         "output",
+        env="OBS_BUILDS_FORMAT",
         type=FORMATS,
         help="Output format.  [default: table on a terminal, else nothing]",
     ),
@@ -98,6 +100,7 @@ def _run_results_option(command: Command) -> Command:
 @builds_sink_options
 @past_options
 @_output_options
+@verbose_option
 @lock_timeout_option("1m")
 def push(
     dbt: Dbt,
@@ -107,6 +110,7 @@ def push(
     past: Past,
     dry_run: bool,
     output: str | None,
+    verbose: bool,
     lock_timeout: float,
 ) -> None:
     """Push when each model upstream of an exposure was built, and how that went.
@@ -139,6 +143,8 @@ def push(
         sink.put(series)
         write_record(project.private_target_path, record, warn)
     _tell_unknown(lineage, as_of)
+    if verbose and output is None and not sys.stdout.isatty():
+        warn(f"pushed {len(series)} series to {sink}")
     _show(lineage, record, as_of, str(sink), output)
 
 

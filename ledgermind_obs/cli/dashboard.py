@@ -30,7 +30,7 @@ from ledgermind_obs.monitoring.dashboard import (
     read_dashboard,
 )
 from ledgermind_obs.monitoring.expressions import Catalogue
-from ledgermind_obs.monitoring.files import dashboard_files, read_file
+from ledgermind_obs.monitoring.files import SHIPPED_DASHBOARDS, dashboard_files, read_file
 from ledgermind_obs.monitoring.grafana import Grafana, Outcome
 from ledgermind_obs.render.documents import to_json
 
@@ -127,7 +127,7 @@ def grafana_options(command: Command) -> Command:
 
 
 @dashboard.command("import", cls=HelpfulCommand, examples=IMPORT_EXAMPLES)
-@files_argument
+@click.argument("files", nargs=-1, type=_PATH, metavar="[FILE|DIR|-]...")
 @grafana_options
 @option(
     "--folder",
@@ -158,8 +158,8 @@ def import_command(
 
     A dashboard that is already there stays as it is; one that differs becomes a new version. An
     edit made during the import is not overwritten, and neither is another dashboard of the same
-    title. In a directory, every .json file is a dashboard. With --format json, one object is
-    printed per dashboard.
+    title. In a directory, every .json file is a dashboard. Without FILE, it is the dashboard that
+    comes with obs. With --format json, one object is printed per dashboard.
     """
     place = _folder(grafana, folder, create=create_folder, dry_run=dry_run) if folder else None
     resolve = _resolver(grafana, datasource)
@@ -171,7 +171,7 @@ def import_command(
         )
         _show(found, outcome, grafana.endpoint.url, output)
 
-    _each(dashboard_files(files), put)
+    _each(dashboard_files(files or (SHIPPED_DASHBOARDS,)), put)
 
 
 @dashboard.command(cls=HelpfulCommand, examples=DIFF_EXAMPLES)

@@ -118,6 +118,7 @@ _server_options = in_group(
 @option(
     "--exposure",
     "exposures",
+    env="OBS_DOCTOR_EXPOSURE",
     multiple=True,
     metavar="NAME",
     help="Check only what is upstream of this exposure.",
@@ -140,6 +141,7 @@ _server_options = in_group(
     option(
         "--format",
         "output",
+        env="OBS_DOCTOR_FORMAT",
         type=click.Choice(["table", "json"]),
         default="table",
         help="Output format.",

@@ -14,9 +14,9 @@ import click
 import msgspec
 
 from ledgermind_obs import metrics
-from ledgermind_obs.cli import explain as explain_failure
 from ledgermind_obs.cli import warn
 from ledgermind_obs.cli.archive_options import archive_options, keep_evidence, manifest_path
+from ledgermind_obs.cli.forget import forget
 from ledgermind_obs.cli.gate_options import Above, Gate, exposure_option, gate_options
 from ledgermind_obs.cli.help import DESTINATION, GATE, OUTPUT, in_group
 from ledgermind_obs.cli.options import (
@@ -26,7 +26,9 @@ from ledgermind_obs.cli.options import (
     dbt_options,
     lock_timeout_option,
     option,
+    published_options,
     sink_options,
+    verbose_option,
 )
 from ledgermind_obs.cli.refusal import Answer, GateCommand, remember
 from ledgermind_obs.cli.streams import stdout_was_closed
@@ -35,7 +37,7 @@ from ledgermind_obs.dbt.project import Dbt, Project
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.engines.measure import measure
 from ledgermind_obs.engines.progress import OnProgress, ignore
-from ledgermind_obs.engines.settings import Engine, Postgres
+from ledgermind_obs.engines.settings import Engine, Postgres, Recorded
 from ledgermind_obs.errors import (
     ConfigurationError,
     DestinationError,
@@ -44,7 +46,14 @@ from ledgermind_obs.errors import (
     ObsError,
 )
 from ledgermind_obs.freshness import STATES, UNMEASURED, FreshnessReport, State
-from ledgermind_obs.sinks.deliver import Delivery, Memory, Sink, deliver, deliver_failure
+from ledgermind_obs.sinks.deliver import (
+    Delivery,
+    Memory,
+    Sink,
+    check_not_older,
+    deliver,
+    deliver_failure,
+)
 from ledgermind_obs.sinks.exposition import exposition
 from ledgermind_obs.sinks.glance import Glance
 
@@ -69,6 +78,8 @@ obs freshness push --dry-run
 */15 * * * *  obs freshness push --project-dir /app/warehouse --target prod
 # one source; the others keep their series
 obs freshness push --select source:app.orders
+# what a run of Airflow, Dagster or CI has left, with the manifest.json beside it
+obs freshness push --artifact target/sources.json --target prod
 """
 CHECK_EXAMPLES = """
 # in front of a training job
@@ -102,17 +113,22 @@ def freshness() -> None:
     """Measure how fresh the sources are."""
 
 
+freshness.add_command(forget)
+
+
 _push_output_options = in_group(
     OUTPUT,
     option("--dry-run", is_flag=True, help="Print the metrics and send nothing."),
     option(
         "--fail-on",
+        env="OBS_PUSH_FAIL_ON",
         type=click.Choice(list(_FAIL_ON)),
         help="Exit 1 if any source is in this state or worse.  [default: never]",
     ),
     option(
         "--format",
         "output",
+        env="OBS_PUSH_FORMAT",
         type=FORMATS,
         help="Output format.  [default: table on a terminal, else nothing]",
     ),
@@ -121,6 +137,7 @@ _push_output_options = in_group(
 
 @freshness.command(cls=SelectCommand, examples=PUSH_EXAMPLES)
 @dbt_options
+@published_options
 @sink_options
 @in_group(
     DESTINATION,
@@ -132,6 +149,7 @@ _push_output_options = in_group(
 )
 @exposure_option
 @_push_output_options
+@verbose_option
 @lock_timeout_option("0s")
 def push(
     dbt: Dbt,
@@ -144,6 +162,7 @@ def push(
     dry_run: bool,
     fail_on: str | None,
     output: str | None,
+    verbose: bool,
     lock_timeout: float,
 ) -> None:
     """Measure the sources, then push their freshness to the Pushgateway.
@@ -151,8 +170,10 @@ def push(
     A source that could not be measured keeps its last known time. Exit code 0 means that the
     metrics are delivered, whatever they say: stale data is what alerts are for.
     """
+    # A file that cannot be used is no run that failed.
+    silent = dry_run or isinstance(engine, Recorded)
     with (
-        _failure_is_told(dbt, sink, dry_run=dry_run),
+        _failure_is_told(dbt, sink, dry_run=silent),
         locked(dbt.project.private_target_path, lock_timeout),
     ):
         # Only dbt takes long enough for a look that costs nothing.
@@ -161,14 +182,16 @@ def push(
             began = time.time()
             preparing, quiet = _preparing(glance, looks=looks), output == "json"
             report = _measured(dbt, engine, above, select, exclude, quiet, preparing)
-        before, after = _remember(dbt.project, report, began)
+        records = None if isinstance(engine, Recorded) else _remember(dbt.project, report, began)
+        if not (records or dry_run):
+            check_not_older(report, sink)
         delivery = None if dry_run else deliver(report, sink, _memory(dbt, sink), glance.held)
-        if delivery and after.builds:
-            _keep_builds_current(engine, sink, builds_job, before, after)
+        if delivery and records and records[1].builds:
+            _keep_builds_current(engine, sink, builds_job, *records)
     if delivery is None:
         click.echo(exposition(metrics.report_series(report)), nl=False)
     else:
-        _show_delivery(report, delivery, sink, output)
+        _show_delivery(report, delivery, sink, output, verbose=verbose)
     if fail_on:
         sys.exit(_decision(report, fail_on))
 
@@ -249,6 +272,7 @@ _policy_options = in_group(
     ),
     option(
         "--fail-on",
+        env="OBS_GATE_FAIL_ON",
         type=click.Choice(["warn", "error"]),
         help="The least of dbt's verdicts that blocks.  [default: what the exposure says in "
         "meta.obs, else error]",
@@ -266,7 +290,14 @@ _check_output_options = in_group(
         is_flag=True,
         help="Name the look-ups that scan a whole table, and the index that would help.",
     ),
-    option("--format", "output", type=FORMATS, default="table", help="Output format."),
+    option(
+        "--format",
+        "output",
+        env="OBS_GATE_FORMAT",
+        type=FORMATS,
+        default="table",
+        help="Output format.",
+    ),
 )
 
 
@@ -369,7 +400,14 @@ def in_words(evidence: Evidence, verdict: Verdict, output: str) -> str:
 @exposure_option
 @in_group(
     OUTPUT,
-    option("--format", "output", type=REPORTS, default="text", help="Output format."),
+    option(
+        "--format",
+        "output",
+        env="OBS_REPORT_FORMAT",
+        type=REPORTS,
+        default="text",
+        help="Output format.",
+    ),
 )
 @lock_timeout_option("1m")
 def report(
@@ -526,6 +564,8 @@ def _failure_is_told(dbt: Dbt, sink: Sink, *, dry_run: bool) -> Iterator[None]:
     except (LockedError, DestinationError):
         raise
     except Exception as error:
+        if isinstance(error, ConfigurationError) and not dry_run and _is_new(sink):
+            raise
         if not dry_run:
             told = _after_failure(dbt, sink, started_at, time.monotonic() - clock)
             if isinstance(error, ObsError):
@@ -535,11 +575,22 @@ def _failure_is_told(dbt: Dbt, sink: Sink, *, dry_run: bool) -> Iterator[None]:
         raise
 
 
+def _is_new(sink: Sink) -> bool:
+    """Return whether the destination has nothing of this project and target yet.
+
+    A typo in the first run must not leave a group behind, whose alerts nobody could ever answer.
+    """
+    try:
+        return sink.known([metrics.RUN_SUCCESS]) == []
+    except ObsError:  # to tell the failure will say what is wrong there
+        return False
+
+
 def _after_failure(dbt: Dbt, sink: Sink, started_at: datetime, duration: float) -> str:
     try:
         notice = deliver_failure(sink, _memory(dbt, sink), started_at, duration)
     except ObsError as undelivered:
-        explain_failure(undelivered)
+        return f"nothing was erased, and nothing could be sent: {undelivered}"
     except Exception as unexpected:
         warn(f"the failure cannot be told: {type(unexpected).__name__}")
     else:
@@ -568,7 +619,12 @@ def _tell(sink: Sink, notice: str) -> None:
 
 
 def _show_delivery(
-    report: FreshnessReport, delivery: Delivery, sink: Sink, output: str | None
+    report: FreshnessReport,
+    delivery: Delivery,
+    sink: Sink,
+    output: str | None,
+    *,
+    verbose: bool,
 ) -> None:
     if stdout_was_closed():
         output = None
@@ -578,9 +634,17 @@ def _show_delivery(
         click.echo(to_json(pushed_document(report, delivery, str(sink))))
     elif output == "table" or sys.stdout.isatty():
         _show_report(report)
-        click.echo(f"pushed {delivery.series} series to {sink}")
+        click.echo(_pushed(delivery, sink))
+    elif verbose:
+        from ledgermind_obs.render.report import summary
+
+        warn(f"{summary(report)}; {_pushed(delivery, sink)}")
     _tell(sink, delivery.notice)
     _tell_unmeasured(report, delivery, in_table=output != "json" and sys.stdout.isatty())
+
+
+def _pushed(delivery: Delivery, sink: Sink) -> str:
+    return f"pushed {delivery.series} series to {sink}"
 
 
 def _tell_unmeasured(report: FreshnessReport, delivery: Delivery, *, in_table: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from ledgermind_obs.cli import completion
 from ledgermind_obs.cli.credentials import secret
 from ledgermind_obs.cli.help import GATE, SELECTION, Command, in_group
 from ledgermind_obs.cli.manifest_options import manifest_options
@@ -55,9 +56,15 @@ class Gate(msgspec.Struct, frozen=True):
 
 _OPTIONS = in_group(
     GATE,
-    option("--exposure", metavar="NAME", help="Check only what is upstream of this exposure."),
+    option(
+        "--exposure",
+        metavar="NAME",
+        shell_complete=completion.exposures,
+        help="Check only what is upstream of this exposure.",
+    ),
     option(
         "--artifact",
+        env="OBS_GATE_ARTIFACT",
         type=_FILE,
         help="Check this sources.json, or dbt v2's freshness.json, instead of measuring.",
     ),
@@ -180,7 +187,10 @@ def gate_options(command: Command) -> Command:
 
 
 _measured_exposure = option(
-    "--exposure", metavar="NAME", help="Measure only the sources upstream of this exposure."
+    "--exposure",
+    metavar="NAME",
+    shell_complete=completion.exposures,
+    help="Measure only the sources upstream of this exposure.",
 )
 
 

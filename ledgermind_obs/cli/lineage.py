@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ledgermind_obs.cli import warn
+from ledgermind_obs.cli import completion, warn
 from ledgermind_obs.cli.findings_options import Handling, findings_options, tell
 from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.cli.options import option
@@ -18,7 +19,7 @@ from ledgermind_obs.cli.project_options import Workplace, workplace_options
 from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from ledgermind_obs.dbt.manifest_file import open_manifest
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.findings import Finding
+from ledgermind_obs.findings import DOCS, Finding
 from ledgermind_obs.lineage.findings import CODES, Surroundings, check
 from ledgermind_obs.lineage.graph import Lineage, find_node, search
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 _PLACE = click.Path(path_type=Path)
+# How long a source counts as measured that a later, narrowed run left out.
+SEEN_SECONDS = 86400.0
 
 
 CHECK_EXAMPLES = """
@@ -61,7 +64,7 @@ def lineage() -> None:
 
 
 @lineage.command("check", cls=HelpfulCommand, examples=CHECK_EXAMPLES)
-@click.argument("exposures", nargs=-1)
+@click.argument("exposures", nargs=-1, shell_complete=completion.exposures)
 @option("--tag", multiple=True, help="Check only exposures with this tag.")
 @option("--rules", type=_PLACE, help="Alert rules.  [default: prometheus/rules, if there]")
 @option(
@@ -107,7 +110,7 @@ def _chosen(lineage: Lineage, tags: Iterable[str]) -> list[str]:
     if not chosen:
         which = f"with the tag {', '.join(sorted(wanted))}" if wanted else "at all"
         raise ConfigurationError(
-            f"the project has no exposure {which}", "declare one: see docs/lineage.md"
+            f"the project has no exposure {which}", f"declare one: {DOCS}/lineage.md"
         )
     return chosen
 
@@ -115,7 +118,6 @@ def _chosen(lineage: Lineage, tags: Iterable[str]) -> list[str]:
 def _surroundings(
     place: Workplace, rules: Path | None, dashboards: Path | None, artifact: Path | None
 ) -> Surroundings:
-    from ledgermind_obs.dbt.artifacts import last_run
     from ledgermind_obs.dbt.meta_obs import settings_of
     from ledgermind_obs.monitoring.files import dashboard_selectors, rule_selectors
 
@@ -129,10 +131,27 @@ def _surroundings(
         ],
         rules=rule_selectors(rules),
         dashboards=dashboard_selectors(dashboards),
-        measured=last_run(artifact, place.targets),
+        measured=_measured(place, artifact),
         settings=settings_of(place.opened.manifest, place.project_dir),
         now=datetime.now(UTC),
     )
+
+
+def _measured(place: Workplace, artifact: Path | None) -> frozenset[str] | None:
+    """Return the ids of the sources that the last run holds; None without a run.
+
+    A run that was narrowed to an exposure or a selection does not undo the runs of the day before.
+    """
+    from ledgermind_obs.dbt.artifacts import last_run
+    from ledgermind_obs.sinks.record import read_record
+
+    found, project = last_run(artifact, place.targets), place.project
+    if found is None or artifact or project is None or not project.target:
+        return found
+    record = read_record(project.private_target_path, project.name, project.target, warn)
+    since = time.time() - SEEN_SECONDS
+    seen = (uid for uid, looks in record.observations.items() if looks and looks[-1].until > since)
+    return found | frozenset(seen)
 
 
 def _located(finding: Finding, place: Workplace) -> Finding:
@@ -149,7 +168,7 @@ def _shown(path: Path) -> str:
 
 
 @lineage.command("graph", cls=HelpfulCommand, examples=GRAPH_EXAMPLES)
-@click.argument("exposure")
+@click.argument("exposure", shell_complete=completion.exposures)
 @option(
     "--freshness",
     is_flag=True,
@@ -264,7 +283,7 @@ def search_command(
 
 
 @lineage.command("impact", cls=HelpfulCommand, examples=IMPACT_EXAMPLES)
-@click.argument("nodes", nargs=-1)
+@click.argument("nodes", nargs=-1, shell_complete=completion.nodes)
 @option("--state", type=_DIRECTORY, help="Compare with the manifest.json in this directory.")
 @option(
     "--fail-on",

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ledgermind_obs import metrics
+from ledgermind_obs.cli import completion
 from ledgermind_obs.cli.credentials import check_username, check_vars, secret
 from ledgermind_obs.cli.help import (
     DESTINATION,
     ENGINE,
     GATE,
+    OUTPUT,
     PROJECT,
     SELECTION,
     Command,
@@ -29,7 +31,7 @@ from ledgermind_obs.cli.help import (
 from ledgermind_obs.dbt.manifest_file import ManifestChoice
 from ledgermind_obs.dbt.project import Dbt, Project, open_project
 from ledgermind_obs.durations import parse_age
-from ledgermind_obs.engines.settings import Postgres
+from ledgermind_obs.engines.settings import Engine, Postgres, Recorded
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.metrics import Metric
 
@@ -102,7 +104,7 @@ def option(*names: str, env: str | None = None, **settings: Any) -> Decorator:
     return click.option(*names, envvar=variable, show_envvar=True, **settings)
 
 
-project_options = in_group(
+place_options = in_group(
     PROJECT,
     option(
         "--project-dir",
@@ -117,18 +119,27 @@ project_options = in_group(
         help="Where profiles.yml is.  [default: the project, else ~/.dbt]",
     ),
     option("--profile", env="DBT_PROFILE", help="The profile in profiles.yml."),
-    option("--target", "-t", env="DBT_TARGET", help="The target of the profile."),
     option(
-        "--vars",
-        "project_vars",
-        help="dbt variables, as a YAML mapping. Every user of this machine can read them: "
-        "secrets belong in env_var().",
+        "--target",
+        "-t",
+        env="DBT_TARGET",
+        shell_complete=completion.targets,
+        help="The target of the profile.",
     ),
     option(
         "--target-path",
         env="DBT_TARGET_PATH",
         type=_DIRECTORY,
         help="dbt's target directory; obs writes below it.  [default: the project's target/]",
+    ),
+)
+_running_options = in_group(
+    PROJECT,
+    option(
+        "--vars",
+        "project_vars",
+        help="dbt variables, as a YAML mapping. Every user of this machine can read them: "
+        "secrets belong in env_var().",
     ),
     option(
         "--dbt", "executable", env="OBS_DBT", help="The dbt executable.  [default: dbt on PATH]"
@@ -137,6 +148,11 @@ project_options = in_group(
         "--timeout", type=Duration(), default="10m", help="Time limit of a dbt or database run."
     ),
 )
+verbose_option = in_group(
+    OUTPUT,
+    option("--verbose", "-v", is_flag=True, help="Say on success what was done, on stderr."),
+)
+project_options = in_order(place_options, _running_options)
 _selection_options = in_group(
     SELECTION,
     option("--select", "-s", multiple=True, help="Only these sources, in dbt's syntax."),
@@ -164,7 +180,8 @@ _dbt_options = in_order(_selection_options, _engine_options, project_options)
 def dbt_options(command: Command) -> Command:
     """Give a command dbt's own options, made into ``dbt`` and the ``engine`` that measures.
 
-    ``select`` and ``exclude`` stay, and so does what ``manifest_options`` of the command made.
+    ``select`` and ``exclude`` stay, and so does what ``manifest_options`` of the command made. With
+    an ``artifact`` the project need have no profile, and need not be there.
     """
 
     @functools.wraps(command)
@@ -184,13 +201,14 @@ def dbt_options(command: Command) -> Command:
         no_parse: bool,
         **others: Any,
     ) -> Any:
-        project = open_project(
-            project_dir,
-            profiles_dir=profiles_dir,
-            profile=profile,
-            target=target,
-            target_path=target_path,
-        )
+        place: dict[str, Any] = {"profiles_dir": profiles_dir, "profile": profile}
+        place |= {"target": target, "target_path": target_path}
+        if artifact := others.get("artifact"):
+            from ledgermind_obs.cli.artifact_place import artifact_place
+
+            project, manifest = artifact_place(artifact, manifest, project_dir, **place)
+        else:
+            project = open_project(project_dir, **place)
         check_vars(project_vars)
         dbt = Dbt(project, executable, threads, project_vars, timeout)
         choice = ManifestChoice(manifest, no_parse)
@@ -198,6 +216,46 @@ def dbt_options(command: Command) -> Command:
         return command(dbt=dbt, engine=chosen, manifest=manifest, no_parse=no_parse, **others)
 
     return _dbt_options(wrapper)
+
+
+def published_options(command: Command) -> Command:
+    """Give a push ``--artifact``, made into its ``engine``: a run that was started elsewhere."""
+
+    @in_group(
+        ENGINE,
+        option(
+            "--artifact",
+            env="OBS_PUSH_ARTIFACT",
+            type=_FILE,
+            help="Push this sources.json, or dbt v2's freshness.json, instead of measuring.",
+        ),
+        option(
+            "--artifact-max-age",
+            type=Duration(),
+            default="1h",
+            help="Maximum age of the artifact.",
+        ),
+    )
+    @functools.wraps(command)
+    def wrapper(
+        dbt: Dbt,
+        engine: Engine,
+        artifact: Path | None,
+        artifact_max_age: float,
+        manifest: Path | None,
+        no_parse: bool,
+        **others: Any,
+    ) -> Any:
+        if artifact:
+            if not dbt.project.target:
+                raise click.UsageError("--artifact does not say its target: pass --target NAME")
+            if isinstance(engine, Postgres) or others.get("exposure"):
+                raise click.UsageError("--artifact replaces --engine and --exposure: drop them")
+            choice = ManifestChoice(manifest, no_parse)
+            engine = Recorded(dbt, artifact, choice, artifact_max_age)
+        return command(dbt=dbt, engine=engine, manifest=manifest, no_parse=no_parse, **others)
+
+    return wrapper
 
 
 def project_only_options(command: Command) -> Command:
@@ -264,6 +322,16 @@ FRESHNESS_JOB, BUILDS_JOB = "dbt-freshness", "dbt-builds"
 
 def _destination(job: str, prefix: str) -> Decorator:
     """Return the options of a destination; job and textfile have variables of their own."""
+    textfile = option(
+        "--textfile",
+        env=f"{prefix}_TEXTFILE",
+        type=_FILE,
+        help="Write a file for node_exporter's textfile collector instead of pushing.",
+    )
+    return in_order(_group_of_gateway(job, prefix), in_group(DESTINATION, textfile))
+
+
+def _group_of_gateway(job: str, prefix: str) -> Decorator:
     return in_group(
         DESTINATION,
         option(
@@ -286,12 +354,6 @@ def _destination(job: str, prefix: str) -> Decorator:
             type=Duration(),
             default="30s",
             help="Time limit of a push, retries included.",
-        ),
-        option(
-            "--textfile",
-            env=f"{prefix}_TEXTFILE",
-            type=_FILE,
-            help="Write a file for node_exporter's textfile collector instead of pushing.",
         ),
     )
 
@@ -335,6 +397,29 @@ def builds_evidence_options(command: Command) -> Command:
             labels = {"job": BUILDS_JOB, **_labels(dbt.project, grouping_key)}
             found = _gateway(pushgateway, labels, 30.0, **access)
         return command(dbt=dbt, pushgateway=found, **others)
+
+    return wrapper
+
+
+def gateway_options(command: Command) -> Command:
+    """Give a command a group of the Pushgateway: ``gateway`` makes it for a project and target."""
+
+    @_group_of_gateway("dbt-freshness", "OBS")
+    @functools.wraps(command)
+    def wrapper(
+        job: str,
+        grouping_key: tuple[tuple[str, str], ...],
+        pushgateway: str,
+        push_timeout: float,
+        **others: Any,
+    ) -> Any:
+        access = {name: others.pop(name) for name in _ACCESS_NAMES}
+
+        def gateway(project: str, target: str) -> Pushgateway:
+            labels = {"job": job, "project": project, "target": target, **dict(grouping_key)}
+            return _gateway(pushgateway, labels, push_timeout, **access)
+
+        return command(gateway=gateway, **others)
 
     return wrapper
 

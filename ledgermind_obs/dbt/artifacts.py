@@ -146,6 +146,20 @@ def check_written(artifact: Artifact, name: str, now: datetime) -> datetime:
     return written_at
 
 
+def check_age(artifact: Artifact, name: str, limit: float, now: datetime) -> None:
+    """Raise ArtifactError if an artifact is older than ``limit`` seconds, or of the future."""
+    age = now - generated_at(artifact.metadata, name)
+    if -age > FUTURE_TOLERANCE:
+        raise ArtifactError(
+            f"{name} is dated {format_age(-age.total_seconds())} in the future: check the clocks"
+        )
+    if age.total_seconds() > limit:
+        raise ArtifactError(
+            f"{name} is {format_age(age.total_seconds())} old, limit {format_age(limit)}",
+            "measure again, or say with --artifact-max-age how old it may be",
+        )
+
+
 def check_of_run(artifact: Artifact, started_at: datetime, now: datetime) -> None:
     """Raise ArtifactError unless ``sources.json`` was written from ``started_at`` to ``now``."""
     written_at = check_written(artifact, "sources.json", now)
@@ -179,16 +193,17 @@ def _kind(value: object) -> str:
 
 
 def last_artifact(given: Path | None, directories: Iterable[Path]) -> tuple[Path, Artifact] | None:
-    """Return the artifact that was named, or the newest ``sources.json`` in the directories.
+    """Return the artifact that was named, or the newest ``sources.json`` that holds a source.
 
     Raises ConfigurationError where that cannot be read, ArtifactError where it cannot be used.
     """
     paths = [directory / "sources.json" for directory in directories]
     existing = [path for path in paths if _is_there(path)]
-    path = given or max(existing, key=lambda path: path.stat().st_mtime, default=None)
-    if path is None:
-        return None
-    return path, open_artifact(path)
+    if given:
+        return given, open_artifact(given)
+    newest_first = sorted(existing, key=lambda path: path.stat().st_mtime, reverse=True)
+    opened = ((path, open_artifact(path)) for path in newest_first)
+    return next(((path, artifact) for path, artifact in opened if artifact.results), None)
 
 
 def _is_there(path: Path) -> bool:

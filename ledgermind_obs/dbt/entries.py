@@ -21,6 +21,9 @@ from ledgermind_obs.freshness import (
     State,
 )
 
+_LIST = "see what there is: dbt ls --resource-type source"
+# dbt 1.10 was the first to take a source's freshness from its config as well.
+_WITHOUT_CONFIG = ("1.5.", "1.6.", "1.7.", "1.8.", "1.9.")
 _CLOCKS = "check the clocks of the database and of this host, and the database's time zone"
 
 
@@ -117,7 +120,7 @@ def _nothing_to_measure(manifest: Manifest, unmatched: Sequence[str]) -> Nothing
     if unmatched:
         return NothingSelectedError(
             f"nothing to measure: no source matches {', '.join(unmatched)}",
-            "see what there is: dbt ls --resource-type source",
+            _meant(manifest, unmatched[0]),
         )
     if manifest.with_freshness():
         return NothingSelectedError(
@@ -126,7 +129,8 @@ def _nothing_to_measure(manifest: Manifest, unmatched: Sequence[str]) -> Nothing
         )
     return NothingSelectedError(
         "nothing to measure: no source of this project has freshness",
-        "give the sources warn_after or error_after and a loaded_at_field",
+        "give a source a loaded_at_field, and freshness: {warn_after: {count: 1, period: day}}"
+        + (", beside its name" if _reads_no_config(manifest) else ", under its config:"),
     )
 
 
@@ -147,6 +151,22 @@ def empty(
 ) -> SourceFreshness:
     """Return the entry of a source without a row."""
     return entry_for(source, State.EMPTY, criteria=criteria, checked_at=checked_at)
+
+
+def _reads_no_config(manifest: Manifest) -> bool:
+    """Return whether the dbt that wrote the manifest ignores a source's freshness in config."""
+    return manifest.metadata.dbt_version.startswith(_WITHOUT_CONFIG)
+
+
+def _meant(manifest: Manifest, criterion: str) -> str:
+    """Return the selector that was probably meant, or where to see what there is."""
+    from difflib import get_close_matches
+
+    measured = (manifest.sources[uid] for uid in manifest.with_freshness())
+    names = {name for s in measured for name in (s.label, f"{s.package_name}.{s.label}")}
+    wanted = criterion.rpartition(":")[2]
+    found = get_close_matches(wanted, sorted(names), n=1)
+    return f"did you mean source:{found[0]}?" if found else _LIST
 
 
 def failed(source: Source, message: str) -> SourceFreshness:

@@ -10,6 +10,11 @@ from pathlib import Path
 from ledgermind_obs.errors import DbtError
 
 _DISTRIBUTION = ".dist-info"
+# Distributions that are neither dbt nor an adapter.
+_PARTS_OF_DBT = frozenset(
+    {"dbt-adapters", "dbt-common", "dbt-extractor", "dbt-protos", "dbt-semantic-interfaces"}
+    | {"dbt-core-experimental-parser"}
+)
 
 
 def search_executable(given: str | None) -> str | None:
@@ -25,9 +30,11 @@ def find_executable(given: str | None) -> str:
     if found := search_executable(given):
         return found
     raise DbtError(
-        f"there is no executable {given or 'dbt'} on PATH"
-        + ("" if given else f" or in {_beside()}"),
-        "install dbt-core and an adapter, or name it with --dbt",
+        f"there is no {given} to run" if given else f"there is no dbt on PATH or in {_beside()}",
+        "name dbt's path with --dbt"
+        if given
+        else "pip install dbt-core and your adapter (for PostgreSQL: pip install "
+        "'ledgermind-obs[postgres]'), or name another environment's dbt with --dbt",
     )
 
 
@@ -37,13 +44,24 @@ def installation(executable: str) -> str:
     They are read from the names of the directories that pip keeps beside a virtual environment's
     ``bin``: dbt itself needs two seconds to say its version.
     """
-    real = os.path.realpath(executable)
-    libraries = Path(real).parent.parent / "lib"
-    names = (
-        path.name.removesuffix(_DISTRIBUTION)
-        for path in libraries.glob(f"python*/site-packages/dbt_*{_DISTRIBUTION}")
-    )
-    return " ".join([real, *sorted(names)])
+    return " ".join([os.path.realpath(executable), *_distributions(executable)])
+
+
+def versions(executable: str) -> dict[str, str]:
+    """Return the versions of a dbt and its adapters by their names, as far as they are seen."""
+    named = (name.rpartition("-") for name in _distributions(executable))
+    found = {name.replace("_", "-"): version for name, _, version in named}
+    return {
+        name: version
+        for name, version in found.items()
+        if name.startswith("dbt-") and name not in _PARTS_OF_DBT
+    }
+
+
+def _distributions(executable: str) -> list[str]:
+    libraries = Path(os.path.realpath(executable)).parent.parent / "lib"
+    found = libraries.glob(f"python*/site-packages/dbt_*{_DISTRIBUTION}")
+    return sorted(path.name.removesuffix(_DISTRIBUTION) for path in found)
 
 
 def _beside() -> str:

@@ -20,7 +20,7 @@ import msgspec
 from ledgermind_obs.dbt.executable import search_executable
 from ledgermind_obs.dbt.inputs import MANIFEST_FILE, Inputs, changed_files, is_of, keep, read_inputs
 from ledgermind_obs.dbt.manifest import MOST_MANIFEST_BYTES, Manifest, Metadata
-from ledgermind_obs.dbt.project import Dbt
+from ledgermind_obs.dbt.project import PROJECT_FILE, Dbt
 from ledgermind_obs.dbt.regular_file import read_regular
 from ledgermind_obs.errors import ArtifactError, ConfigurationError
 from ledgermind_obs.freshness import FUTURE_TOLERANCE
@@ -69,7 +69,8 @@ def manifest_of(
     if choice.path:
         from ledgermind_obs.dbt.named_manifest import named_manifest
 
-        return named_manifest(choice.path, read, dbt.project)
+        has_files = (dbt.project.directory / PROJECT_FILE).is_file()
+        return named_manifest(choice.path, read, dbt.project if has_files else None)
     found, doubt = _proven(dbt, read)
     if choice.no_parse:
         return found or _unproven(dbt, read, doubt)

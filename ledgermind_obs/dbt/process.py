@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
 import threading
@@ -15,9 +14,10 @@ from pathlib import Path
 import msgspec
 
 from ledgermind_obs.dbt.artifacts import MOST_BYTES
+from ledgermind_obs.dbt.endings import no_result
 from ledgermind_obs.dbt.executable import find_executable
 from ledgermind_obs.dbt.inputs import Reading
-from ledgermind_obs.dbt.log import Event, RunLog, is_connection_failure
+from ledgermind_obs.dbt.log import Event, RunLog
 from ledgermind_obs.dbt.manifest import MOST_MANIFEST_BYTES
 from ledgermind_obs.dbt.output import Output
 from ledgermind_obs.dbt.project import Dbt
@@ -74,7 +74,7 @@ def source_freshness(
         reading.finish()
     sources = _read(artifact, MOST_BYTES)
     if sources is None:
-        raise _no_result(dbt, code, log)
+        raise no_result(dbt, code, log)
     manifest = _read(artifact.with_name("manifest.json"), MOST_MANIFEST_BYTES)
     if manifest is None:
         raise ArtifactError(
@@ -96,7 +96,7 @@ def parse(dbt: Dbt) -> Path:
         reading.finish()
     manifest = dbt.project.private_target_path / "manifest.json"
     if code != 0 or not manifest.is_file():
-        raise _no_result(dbt, code, log)
+        raise no_result(dbt, code, log)
     return manifest
 
 
@@ -247,36 +247,6 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
 def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)
-
-
-def _no_result(dbt: Dbt, code: int, log: RunLog) -> DbtError:
-    """Return what dbt's end means, in its own words and with the next step."""
-    if code < 0:
-        ended = f"dbt was ended by {_signal_name(-code)}: {_last_words(log)}"
-        return DbtError(ended, "out of memory? See the system's log")
-    if is_connection_failure(log.fatal):
-        words = log.fatal.removeprefix("Database Error ")
-        return DbtError(f"dbt could not reach the database: {words}", _debug_command(dbt))
-    ended = f"dbt ended with exit code {code} and gave no result"
-    return DbtError(f"{ended}: {log.fatal or _last_words(log)}", _debug_command(dbt))
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # of the real-time signals, only the first and the last have a name
-        return f"signal {number}"
-
-
-def _last_words(log: RunLog) -> str:
-    return log.tail[-1] if log.tail else "it said nothing"
-
-
-def _debug_command(dbt: Dbt) -> str:
-    project = dbt.project
-    command = ["dbt", "debug", "--project-dir", str(project.directory)]
-    command += ["--profiles-dir", str(project.profiles_dir), "--target", project.target]
-    return f"try: {shlex.join(command)}"
 
 
 def _remove(artifact: Path) -> None:

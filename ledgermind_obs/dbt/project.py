@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -32,7 +32,7 @@ _HOOKS_FLAG = "source_freshness_run_project_hooks"
 # What profiles are full of: {{ env_var('NAME', 'default') | as_number }}. Jinja would make the same
 # of it, and takes longer to load than PostgreSQL to say how fresh a hundred tables are.
 _ENV_VAR = re.compile(
-    r"""\{\{\s*env_var\(\s*(['"])(?P<name>\w+)\1\s*"""
+    r"""(?<!\{)\{\{\s*env_var\(\s*(['"])(?P<name>\w+)\1\s*"""
     r"""(?:,\s*(['"])(?P<default>[^'"\\{}%#\r\n]*)\3\s*)?\)\s*"""
     r"""(?:\|\s*as_(?:text|bool|native|number)\s*)?\}\}"""
 )
@@ -112,7 +112,8 @@ def find_project_dir(given: Path | None) -> Path:
             return candidate.resolve()
     looked = " and ".join(str(candidate.resolve()) for candidate in candidates)
     raise ConfigurationError(
-        f"no {PROJECT_FILE} in {looked}", "name the dbt project with --project-dir"
+        f"no {PROJECT_FILE} in {looked}",
+        "change to the folder of your dbt project, or pass --project-dir DIR",
     )
 
 
@@ -150,7 +151,7 @@ def open_project(
     settings = load_yaml(found / PROJECT_FILE)
     name = _text(settings, "name", found / PROJECT_FILE)
     secrets.name_publicly(name)
-    profiles = _profiles_dir(found, profiles_dir)
+    profiles = profiles_directory(found, profiles_dir)
     profile = profile or _text(settings, "profile", found / PROJECT_FILE)
     return Project(
         directory=found,
@@ -180,7 +181,7 @@ def _runs_hooks(settings: Mapping[str, Any]) -> bool | None:
     return said if isinstance(said, bool) else None
 
 
-def _profiles_dir(project_dir: Path, given: Path | None) -> Path:
+def profiles_directory(project_dir: Path, given: Path | None) -> Path:
     """Return dbt's choice: the given directory, the project's own, or ``~/.dbt``."""
     if given:
         return given.resolve()
@@ -188,37 +189,45 @@ def _profiles_dir(project_dir: Path, given: Path | None) -> Path:
 
 
 def _target(given: str | None, path: Path, profile: str) -> str:
-    """Return the target's name; what is secret in profiles.yml is known before dbt speaks of it."""
+    """Return the target's name; what is secret in profiles.yml is known before dbt speaks of it.
+
+    A name that is not in the file is a typo, and is refused before anything is filed under it.
+    """
     with suppress(OSError):
         if path.is_file():
             profile_secrets.remember(path.read_bytes(), os.environ)
-    target = given or _default_target(path, profile)
+    settings = _profile_in(path, profile)
+    target = given or (
+        _text(settings, "target", path) if settings.get("target") is not None else DEFAULT_TARGET
+    )
     secrets.name_publicly(profile, target)
+    outputs = settings.get("outputs")
+    if outputs and isinstance(outputs, Mapping) and target not in outputs:
+        raise ConfigurationError(
+            f"profile {profile!r} in {path} has no target {target!r}", _meant(target, outputs)
+        )
     return target
 
 
-def _default_target(path: Path, profile: str) -> str:
+def _profile_in(path: Path, profile: str) -> Mapping[str, Any]:
     if not path.is_file():
-        raise ConfigurationError(f"no {PROFILES_FILE} in {path.parent}", "name it: --profiles-dir")
-    outputs = load_yaml(path).get(profile)
-    if not isinstance(outputs, Mapping):
-        raise ConfigurationError(f"{path} has no profile {profile!r}", "name it: --profile")
-    if outputs.get("target") is None:
-        return DEFAULT_TARGET
-    return _text(outputs, "target", path)
-
-
-def check_target_declared(project: Project) -> None:
-    """Raise ConfigurationError if ``profiles.yml`` is there and does not have the target."""
-    path = project.profiles_dir / PROFILES_FILE
-    profile = load_yaml(path).get(project.profile) if path.is_file() else None
-    outputs = profile.get("outputs") if isinstance(profile, Mapping) else None
-    if isinstance(outputs, Mapping) and project.target not in outputs:
-        targets = ", ".join(sorted(map(str, outputs))) or "none"
         raise ConfigurationError(
-            f"profile {project.profile!r} in {path} has no target {project.target!r}",
-            f"its targets are: {targets}",
+            f"no {PROFILES_FILE} in {path.parent}",
+            "pass the folder that has it: --profiles-dir DIR",
         )
+    profiles = load_yaml(path)
+    settings = profiles.get(profile)
+    if not isinstance(settings, Mapping):
+        names = [name for name in profiles if name != "config"]
+        step = _meant(profile, names) if names else "pass --profile NAME"
+        raise ConfigurationError(f"{path} has no profile {profile!r}", step)
+    return settings
+
+
+def _meant(name: str, known: Iterable[object]) -> str:
+    from ledgermind_obs.findings import nearest
+
+    return nearest(name, map(str, known))
 
 
 def load_yaml(path: Path) -> Mapping[str, Any]:
@@ -236,10 +245,17 @@ def load_yaml(path: Path) -> Mapping[str, Any]:
     return content
 
 
+_NEXT_STEPS = {
+    "name": "add `name: my_project` to it",
+    "profile": "add `profile: NAME` to it, or pass --profile NAME",
+    "target": "pass --target NAME",
+}
+
+
 def _text(settings: Mapping[str, Any], key: str, path: Path) -> str:
     value = settings.get(key)
     if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"{path} does not say its {key}", f"name it: --{key}")
+        raise ConfigurationError(f"{path} has no {key}", _NEXT_STEPS[key])
     return render(value, f"{key} in {path}")
 
 
@@ -249,12 +265,15 @@ def render(template: str, place: str, **context: object) -> str:
     Rendered in Jinja's sandbox, to a text whatever filter comes last; ``place`` is what errors call
     it. Raises ConfigurationError.
     """
-    if "{{" not in template and "{%" not in template and "{#" not in template:
+    if not _has_jinja(template):
         return template
-    if plain := _ENV_VAR.fullmatch(template):
-        return _env_var(plain["name"], plain["default"])
+    env_var = functools.partial(_env_var, place)
+    rest = _ENV_VAR.sub("", template)
+    if not _has_jinja(rest) and not {"\n", "\r"} & set(rest):  # Jinja changes line ends
+        return _ENV_VAR.sub(lambda found: env_var(found["name"], found["default"]), template)
+    environment = _jinja(place)
     try:
-        return _jinja().from_string(template).render(env_var=_env_var, **context)
+        return environment.from_string(template).render(env_var=env_var, **context)
     except ConfigurationError:
         raise
     except Exception as error:  # whatever the template does; Jinja's words quote it
@@ -270,8 +289,24 @@ _JINJA_FAULTS = {
 _JINJA_STEP = "a value that holds {{ or {% and is no Jinja goes through env_var()"
 
 
+def _has_jinja(text: str) -> bool:
+    return any(sign in text for sign in ("{{", "{%", "{#"))
+
+
+def _jinja(place: str) -> SandboxedEnvironment:
+    """Return Jinja; raises ConfigurationError if it is not installed, as without dbt."""
+    try:
+        return _environment()
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"cannot render {place}: it is more than env_var(), and jinja2 is not installed "
+            "beside obs",
+            "pip install jinja2",
+        ) from error
+
+
 @functools.cache
-def _jinja() -> SandboxedEnvironment:
+def _environment() -> SandboxedEnvironment:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
 
@@ -280,8 +315,11 @@ def _jinja() -> SandboxedEnvironment:
     return environment
 
 
-def _env_var(name: str, default: object = None) -> str:
+def _env_var(place: str, name: str, default: object = None) -> str:
     value = os.environ.get(name, default)
     if value is None:
-        raise ConfigurationError(f"environment variable {name} is not set, and profiles.yml asks")
+        raise ConfigurationError(
+            f"environment variable {name} is not set, but {place} requires it",
+            f"set it: export {name}=…",
+        )
     return str(value)

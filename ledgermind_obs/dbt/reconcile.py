@@ -7,7 +7,7 @@ manifest of the same run says which sources there should be, the log says why on
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -136,6 +136,43 @@ def report_of_artifact(
             for uid in sorted(wanted)
         ),
     )
+
+
+def report_of_file(
+    artifact: Artifact, manifest: Manifest, *, target: str, name: str, now: datetime | None = None
+) -> FreshnessReport:
+    """Return the report of a run that somebody else started: of the sources that its file holds.
+
+    dbt leaves out a source whose query failed, and one that was not selected: which of both, the
+    file does not say. So a file without each source that has freshness is that of a selection.
+    Raises ArtifactError if it is of another project, NothingSelectedError if it is empty.
+    """
+    written_at = check_written(artifact, name, now or datetime.now(UTC))
+    results = {result.unique_id: result for result in artifact.results}
+    if unknown := results.keys() - manifest.sources.keys():
+        raise ArtifactError(
+            f"{name} has {min(unknown)}, which manifest.json does not have",
+            "give the manifest.json of the same run with --manifest",
+        )
+    absent = set(manifest.with_freshness()) - results.keys()
+    span = Span(written_at - (artifact.elapsed or UNKNOWN_ELAPSED), written_at)
+    run = Run(
+        target=target,
+        whole=not absent,
+        engine="dbt",
+        engine_version=artifact.metadata.dbt_version,
+        started_at=written_at - artifact.elapsed,
+        duration_seconds=artifact.elapsed.total_seconds(),
+    )
+    entries = (_entry(manifest.sources[uid], results[uid], RunLog(), span) for uid in results)
+    report = report_of(run, manifest, entries, ())
+    notes = (_partial(name, sorted(manifest.sources[uid].label for uid in absent)),)
+    return msgspec.structs.replace(report, notes=notes if absent else ())
+
+
+def _partial(name: str, absent: Sequence[str]) -> str:
+    more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""  # noqa: PLR2004
+    return f"{name} leaves out {', '.join(absent[:3])}{more}; what was pushed of them stays"
 
 
 def _reported(source: Source, result: Result | None, span: Span, absent: str) -> SourceFreshness:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from ledgermind_obs.dbt.executable import installation, search_executable
 from ledgermind_obs.dbt.lock import holder
 from ledgermind_obs.dbt.profiles import ADAPTER, adapter_of
-from ledgermind_obs.dbt.project import PROJECT_FILE, check_target_declared, load_yaml
+from ledgermind_obs.dbt.project import PROJECT_FILE, load_yaml
 from ledgermind_obs.doctor.check import Area, Check, Seen, SkippedError, failed, warning
 from ledgermind_obs.doctor.patient import Patient
 from ledgermind_obs.engines.postgres import refusals
@@ -32,7 +32,6 @@ _REQUIRE_ALL = "require_all_warnings_handled_by_warn_error"
 def _project(patient: Patient) -> Seen:
     project = patient.dbt().project
     patient.engine()
-    check_target_declared(project)
     if adapter_of(project) == ADAPTER:
         patient.profile  # noqa: B018 - whether it can be rendered, and is complete
     named = f"{project.name}, profile {project.profile}, target {project.target}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ledgermind_obs.engines.dbt import measure_by_dbt
 from ledgermind_obs.engines.progress import OnProgress, ignore
-from ledgermind_obs.engines.settings import Engine, Postgres
+from ledgermind_obs.engines.settings import Engine, Postgres, Recorded
 from ledgermind_obs.freshness import FreshnessReport
 
 
@@ -27,4 +27,8 @@ def measure(
         from ledgermind_obs.engines.postgres.engine import measure_directly
 
         return measure_directly(engine, select, exclude, on_progress, meanwhile)
+    if isinstance(engine, Recorded):
+        from ledgermind_obs.engines.recorded import read_recorded
+
+        return read_recorded(engine, select, exclude, meanwhile)
     return measure_by_dbt(engine, select, exclude, on_progress, meanwhile)

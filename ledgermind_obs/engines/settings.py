@@ -1,6 +1,8 @@
-"""How a project is measured: by dbt itself, or by asking PostgreSQL what dbt would ask."""
+"""How a project is measured: by dbt itself, by asking PostgreSQL, or by what a run has left."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import msgspec
 
@@ -25,4 +27,21 @@ class Postgres(msgspec.Struct, frozen=True):
         return self.dbt.project
 
 
-Engine = Dbt | Postgres
+class Recorded(msgspec.Struct, frozen=True):
+    """A run of dbt that somebody else started: its ``artifact``, at most ``max_age`` seconds old.
+
+    The manifest supplies what the file leaves out.
+    """
+
+    dbt: Dbt
+    artifact: Path
+    manifest: ManifestChoice = ManifestChoice()
+    max_age: float = 3600.0
+
+    @property
+    def project(self) -> Project:
+        """The project that was measured."""
+        return self.dbt.project
+
+
+Engine = Dbt | Postgres | Recorded

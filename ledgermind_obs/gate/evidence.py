@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ledgermind_obs.dbt.artifacts import Artifact, generated_at, last_artifact, open_artifact
+from ledgermind_obs.dbt.artifacts import check_age, generated_at, last_artifact, open_artifact
 from ledgermind_obs.dbt.manifest import Exposure, LineageManifest, Manifest
 from ledgermind_obs.dbt.meta_obs import Settings
-from ledgermind_obs.dbt.project import Project, check_target_declared
+from ledgermind_obs.dbt.project import Project
 from ledgermind_obs.dbt.reconcile import narrowed, report_of_artifact
 from ledgermind_obs.dbt.selectors import holds, is_name, select, split
 from ledgermind_obs.durations import format_age
 from ledgermind_obs.errors import ArtifactError, ConfigurationError
 from ledgermind_obs.freshness import (
-    FUTURE_TOLERANCE,
     UNMEASURED,
     FreshnessReport,
     SourceFreshness,
@@ -322,8 +321,7 @@ def _recorded(request: Request, instruments: Instruments, path: Path) -> Evidenc
     """Return what an artifact of an earlier run says."""
     declared, watch = _declared(request, instruments), Stopwatch()
     artifact = open_artifact(path)
-    _check_age(artifact, str(path), request.artifact_max_age, watch.now())
-    check_target_declared(request.project)
+    check_age(artifact, str(path), request.artifact_max_age, watch.now())
     target = request.project.target
     report = report_of_artifact(
         artifact, declared.manifest, declared.wanted, target=target, name=str(path)
@@ -331,19 +329,6 @@ def _recorded(request: Request, instruments: Instruments, path: Path) -> Evidenc
     written = watch.now() - generated_at(artifact.metadata, str(path))
     origin = f"{path}, written {format_age(max(0.0, written.total_seconds()))} ago"
     return _evidence(request, Kind.ARTIFACT, report, declared, watch, origin)
-
-
-def _check_age(artifact: Artifact, name: str, limit: float, now: datetime) -> None:
-    age = now - generated_at(artifact.metadata, name)
-    if -age > FUTURE_TOLERANCE:
-        raise ArtifactError(
-            f"{name} is dated {format_age(-age.total_seconds())} in the future: check the clocks"
-        )
-    if age.total_seconds() > limit:
-        raise ArtifactError(
-            f"{name} is {format_age(age.total_seconds())} old, limit {format_age(limit)}",
-            "measure again, or say with --artifact-max-age how old it may be",
-        )
 
 
 def _pushed(request: Request, instruments: Instruments, endpoint: Endpoint) -> Evidence:

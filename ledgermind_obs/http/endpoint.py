@@ -22,6 +22,7 @@ _CERTAIN = (
     rf"({_SCHEME})([^/?#@\\\s]*@)?"
     r"((?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:/[^?#@\\\s]*)?)([?#][^@\\\s]*)?"
 )
+_HOST_AND_PORT = r"[\w.-]+:\d{1,5}"
 _PARTIAL = r"()()((?:[\w.-]+:\d{1,5})?(?:/[\w./-]*)?)([?#][^@\\\s]*)?"
 
 
@@ -94,7 +95,7 @@ def _no_url(url: str) -> ConfigurationError:
         f"{redact(url) or 'an empty text'} is not an http:// or https:// URL",
         "in a user name or password write / @ : as %2F %40 %3A"
         if "@" in url
-        else "write it as http://HOST:PORT",
+        else f"write it as http://{url if re.fullmatch(_HOST_AND_PORT, url) else 'HOST:PORT'}",
     )
 
 

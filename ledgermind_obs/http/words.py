@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import re
@@ -15,6 +16,8 @@ from ledgermind_obs.http.exchange import MAX_BODY_BYTES, DeadlineError, TooLarge
 
 _UNREACHABLE, _UNUSABLE = "cannot be reached", "gave no whole answer"
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+_NOT_THERE = "nothing listens there: start it, or correct the URL"
 _CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 FAILURES = (urllib3.HTTPError, OSError, http.client.HTTPException, TooLargeError)
@@ -58,13 +61,16 @@ def _broken(cause: BaseException) -> Reason:
     if isinstance(cause, http.client.IncompleteRead | ssl.SSLError):
         return Reason(_UNUSABLE, "it was cut short")
     if isinstance(cause, OSError) and cause.errno:
-        return Reason(_UNREACHABLE, os.strerror(cause.errno))
+        step = _NOT_THERE if cause.errno == errno.ECONNREFUSED else ""
+        return Reason(_UNREACHABLE, os.strerror(cause.errno), step)
     if isinstance(cause, OSError) and (refused := _TUNNEL.match(str(cause))):
         return Reason(_UNREACHABLE, f"the proxy refuses with {refused[1]}")
     return Reason(_UNUSABLE, "it is not HTTP", "see whether the URL and its port are right")
 
 
 def _untrusted(error: ssl.SSLError) -> Reason:
+    if error.reason in _NO_TLS:
+        return Reason(_UNREACHABLE, "there is no TLS on that port", "write http:// for https://")
     words = getattr(error, "verify_message", "") or (error.reason or "TLS failed")
     words = words.replace("_", " ").lower() if words.isupper() else words
     return Reason("cannot be trusted", words, "a private CA is given by its PEM file")

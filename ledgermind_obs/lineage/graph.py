@@ -133,11 +133,9 @@ def find_exposure(lineage: Lineage, name: str) -> str:
         raise ConfigurationError(f"exposure {name} is one of {', '.join(found)}", "give its id")
     if _named(lineage.disabled, name, "exposure."):
         raise ConfigurationError(f"exposure {name} is disabled", "enable it in its config")
-    names = ", ".join(node.name for node in lineage.exposures.values()) or "none"
-    raise ConfigurationError(
-        f"there is no exposure {name} in the manifest; it has {names}",
-        "name one of them, or declare it and run dbt parse",
-    )
+    names = [node.name for node in lineage.exposures.values()]
+    step = nearest(name, names) if names else "declare it in the project's YAML"
+    raise ConfigurationError(f"there is no exposure {name} in the manifest", step)
 
 
 def find_node(lineage: Lineage, name: str) -> str:
@@ -159,7 +157,7 @@ def find_node(lineage: Lineage, name: str) -> str:
     meant = nearest(name, (node.label for node in lineage.nodes.values()))
     raise ConfigurationError(
         f"there is no node {name} in the manifest",
-        f"{meant} Search by a part of the name: obs lineage search --name TEXT",
+        f"{meant}\nsearch by a part of the name: obs lineage search --name TEXT",
     )
 
 

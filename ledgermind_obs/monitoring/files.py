@@ -15,6 +15,8 @@ from ledgermind_obs.monitoring.runbooks import Page, read_page
 RULES = Path("prometheus/rules")
 DASHBOARDS = Path("ops/grafana/dashboards")
 RUNBOOKS = Path("docs")
+# The dashboards that come with obs; in this repository a link to the folder above.
+SHIPPED_DASHBOARDS = Path(__file__).parent / "shipped" / "dashboards"
 
 
 def rule_files(given: Iterable[Path]) -> list[Path]:

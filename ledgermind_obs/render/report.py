@@ -31,7 +31,8 @@ def of_project(report: FreshnessReport) -> str:
     """Return ``3 sources of ledgermind (target prod)``."""
     count = len(report.sources)
     noun = "source" if count == 1 else "sources"
-    return f"{count} {noun} of {report.project} (target {report.target})"
+    place = f" (target {report.target})" if report.target else ""  # an artifact may not say it
+    return f"{count} {noun} of {report.project}{place}"
 
 
 def age_of(age_seconds: float | None) -> str:

@@ -52,7 +52,7 @@ def scans(found: Sequence[Scan]) -> list[str]:
     """Return the look-ups that read whole tables, and what would spare them that."""
     if not found:
         return ["no look-up scans a whole table"]
-    counts = [f"{scan.rows:,} rows" for scan in found]
+    counts = [f"about {scan.rows:,} rows" for scan in found]  # the planner's estimate
     width = max(map(len, counts))
     rows = [
         (scan.name, count.rjust(width), f"{scan.seconds:.3f} s", scan.advice)

@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from ledgermind_obs import metrics
-from ledgermind_obs.errors import DestinationError
+from ledgermind_obs.errors import ArtifactError, DestinationError
 from ledgermind_obs.freshness import FreshnessReport, SourceKey
 from ledgermind_obs.metrics import Metric, Series
 from ledgermind_obs.sinks.known import (
@@ -90,6 +90,20 @@ def deliver(
     found = standing(delivered, held) if held is not None else Standing.SAME
     quiet = found is Standing.LOST and not kept
     return Delivery(len(series), _kept_times(report, kept), "" if quiet else _notice(found, held))
+
+
+def check_not_older(report: FreshnessReport, sink: Sink) -> None:
+    """Raise ArtifactError if the sink holds a run that began later: no time goes back."""
+    (held, *_) = [
+        *(item.value for item in sink.known([metrics.LAST_SUCCESS]) or ()),
+        float("-inf"),
+    ]
+    if held > report.started_at.timestamp():
+        raise ArtifactError(
+            f"{sink.destination.place} holds a later run (of {_moment(held)}) than that of "
+            f"{_moment(report.started_at.timestamp())}",
+            "nothing was sent: publish each run when it has ended",
+        )
 
 
 def deliver_failure(

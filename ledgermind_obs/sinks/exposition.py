@@ -14,8 +14,6 @@ _ESCAPED = re.compile(r"\\(.)")
 _LINE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})?[ \t]+(\S+)[ \t]*")
 _LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"(?:,|$)')
 
-_BY_NAME = {metric.name: metric for metric in METRICS}
-
 
 def exposition(series: Iterable[Series], labels: Mapping[str, str] | None = None) -> bytes:
     """Return the series in Prometheus' text format, each with the constant ``labels`` added.
@@ -61,18 +59,27 @@ def parse_exposition(
     Whether they can be true is ``proof``'s question. Raises ValueError for text in another format,
     and for samples with a time of their own, which no gateway and no file of ours has.
     """
-    names = tuple(metric.name.encode() for metric in wanted)
+    by_name = {metric.name: metric for metric in wanted}
+    names = tuple(name.encode() for name in by_name)
     group = {name: text for name, text in labels.items() if text}
     lines = (line for line in content.split(b"\n") if line.startswith(names))
-    return [series for line in lines if (series := _series(line.decode(), group))]
+    return [series for line in lines if (series := _series(line.decode(), group, by_name))]
 
 
-def _series(line: str, group: Mapping[str, str]) -> Series | None:
+def labels_of(content: bytes, name: str) -> list[dict[str, str]]:
+    """Return the labels of each series of any metric, empty ones left out; raises ValueError."""
+    lines = (line for line in content.split(b"\n") if line.startswith(name.encode()))
+    found = [_LINE.fullmatch(line.decode()) for line in lines]
+    labels = [_labels(each[2] or "") for each in found if each and each[1] == name]
+    return [{label: text for label, text in each.items() if text} for each in labels]
+
+
+def _series(line: str, group: Mapping[str, str], by_name: Mapping[str, Metric]) -> Series | None:
     """Return the series on a line, None where it is of another metric or group."""
     found = _LINE.fullmatch(line)
     if not found:
         raise ValueError(f"not a sample: {line[:100]!r}")
-    metric = _BY_NAME.get(found[1])
+    metric = by_name.get(found[1])
     if metric is None:
         return None
     own = _labels(found[2] or "")

@@ -84,6 +84,13 @@ class FileMemory:
                 f"delivered, but it cannot be remembered in {self.path.parent}: {error.strerror}"
             )
 
+    def forget(self) -> None:
+        """Remove what is remembered of the destination; what cannot be removed is told."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            self._tell(f"cannot remove {self.path}: {error.strerror}")
+
     def _read(self, content: bytes) -> list[Series]:
         """Return the series in a file; raises ValueError or msgspec.DecodeError."""
         checksum, _, body = content.partition(b"\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from ledgermind_obs import metrics
 from ledgermind_obs.errors import ConfigurationError, DestinationError
 from ledgermind_obs.http.endpoint import Endpoint
 from ledgermind_obs.metrics import Metric, Series
-from ledgermind_obs.sinks.exposition import exposition, parse_exposition
+from ledgermind_obs.sinks.exposition import exposition, labels_of, parse_exposition
 from ledgermind_obs.sinks.known import Destination
 from ledgermind_obs.sinks.proof import check_series
 
@@ -31,6 +32,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # 202 comes from a gateway that was started without its consistency check.
 _OK, _ACCEPTED = 200, 202
+# The gateway's own: one series for each group, with exactly the labels of its key.
+_PUSHED = "push_time_seconds"
+POLL_SECONDS = 0.1
 _OWN_METRIC = b"\npushgateway_build_info{"
 _OWN_LABELS = frozenset(label for metric in metrics.METRICS for label in metric.labels)
 
@@ -100,6 +104,33 @@ class Pushgateway(msgspec.Struct, frozen=True):
         """Take the whole group away; one that is not there is gone as well. DestinationError."""
         self._call("DELETE", self._group_path())
 
+    def groups(self) -> list[dict[str, str]]:
+        """Return the grouping key of every group that was pushed; raises DestinationError."""
+        try:
+            return labels_of(self._read(), _PUSHED)
+        except ValueError as error:
+            raise self._unproven(f"cannot be believed: {error}") from error
+
+    def forget(self) -> None:
+        """Delete the group, and return when it is gone; raises DestinationError.
+
+        The gateway only queues the wish.
+        """
+        response = self._call("DELETE", self._group_path())
+        deadline = time.monotonic() + self.endpoint.timeout
+        if response.status != _ACCEPTED or response.body:
+            raise DestinationError(
+                f"{self.endpoint.url} answered the DELETE with {response.status}, not with 202",
+                _ask(self.endpoint.url),
+            )
+        while dict(self.grouping) in self.groups():
+            if time.monotonic() >= deadline:
+                raise DestinationError(
+                    f"{self.endpoint.url} took the wish to delete, and still holds the group",
+                    "does something push it again? See the gateway's log",
+                )
+            time.sleep(POLL_SECONDS)
+
     def _read(self) -> bytes:
         """Return all metrics of the gateway; raises DestinationError where they are not proven.
 
@@ -140,7 +171,7 @@ class Pushgateway(msgspec.Struct, frozen=True):
             raise _refused(self.endpoint.url, method, response)
         if response.is_html:
             raise DestinationError(
-                f"{self.endpoint.url} answers with a web page", "is this a Pushgateway?"
+                f"{self.endpoint.url} answers with a web page", _ask(self.endpoint.url)
             )
         return response
 
@@ -172,13 +203,21 @@ def _segment(name: str, value: str) -> str:
     return f"/{name}@base64/{encoded}"
 
 
+def _ask(url: str) -> str:
+    """Return the next step where something else may answer."""
+    return (
+        "is this a Pushgateway, and is the path in its URL right? "
+        f"One answers to: curl {url}/api/v1/status"
+    )
+
+
 def _refused(url: str, method: str, response: Response) -> DestinationError:
     next_steps = {
         400: "the gateway names the series it refuses; nothing of this push was stored",
         401: "give --pushgateway-username with a password, or a token",
         403: "these credentials may not push to this group",
-        404: "is this a Pushgateway, and is the path in its URL right?",
-        405: "is this a Pushgateway, and is the path in its URL right?",
+        404: _ask(url),
+        405: _ask(url),
     }
     words = "a web page" if response.is_html else response.words or "no words"
     return DestinationError(

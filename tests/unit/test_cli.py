@@ -73,10 +73,30 @@ def test_every_option_has_an_environment_variable_and_a_help_text(
 ) -> None:
     options = [p for p in command.params if isinstance(p, click.Option)]
 
-    assert options
+    assert options or path == "completion"
     for option in options:
         assert option.envvar, f"{path} {option.opts}"
         assert option.help, f"{path} {option.opts}"
+
+
+# Named otherwise where another option of the command has the short name.
+_SAME = {"--builds-job": "--job", "--grafana": "--url", "--grafana-ca-file": "--ca-file"}
+
+
+def test_an_environment_variable_means_one_thing() -> None:
+    meanings: dict[str, set[tuple[object, ...]]] = {}
+    for _, command in commands():
+        for option in command.params:
+            if isinstance(option, click.Option) and isinstance(option.envvar, str):
+                choices = tuple(getattr(option.type, "choices", ()))
+                name = _SAME.get(option.opts[0], option.opts[0])
+                told = (name, option.type.name, choices, option.multiple)
+                meanings.setdefault(option.envvar, set()).add(told)
+
+    assert not {name: told for name, told in meanings.items() if len(told) > 1}
+    # Of these every command has its own: a mistaken one would change what a job does.
+    for name in ("FORMAT", "FAIL_ON", "ARTIFACT"):
+        assert f"OBS_{name}" not in meanings
 
 
 @pytest.mark.parametrize(("path", "command"), list(commands()))
@@ -110,6 +130,43 @@ def test_a_success_without_a_terminal_says_nothing(obs: Obs, fresh: Path) -> Non
 
     assert (result.exit_code, result.output) == (0, "")
     assert exported(fresh)[RUN_SUCCESS] == {(): 1.0}
+
+
+def test_verbosely_a_success_says_on_stderr_what_was_done(obs: Obs, fresh: Path) -> None:
+    result = obs("freshness", "push", "-v")
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("obs: 3 sources of lab (target dev) in ")
+    assert "; pushed " in line
+    assert " series to " in line
+    assert str(fresh / "dbt.prom") in line
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [
+        ({}, False),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        ({"FORCE_COLOR": ""}, False),
+    ],
+)
+def test_colour_is_forced_and_forbidden_by_the_usual_variables(
+    obs: Obs,
+    fresh: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    coloured: bool,
+) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    result = obs("freshness", "check")
+
+    assert ("\x1b[" in result.stdout) is coloured
 
 
 def test_every_fault_is_one_line_on_stderr(obs: Obs, mixed: Path) -> None:
@@ -267,9 +324,9 @@ def test_fail_on_makes_a_delivered_push_fail(
 def test_a_flag_beats_its_environment_variable(
     obs: Obs, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OBS_FORMAT", "json")
+    monkeypatch.setenv("OBS_GATE_FORMAT", "json")
 
-    by_env = obs("freshness", "check", "--format", "json")
+    by_env = obs("freshness", "check")
     by_flag = obs("freshness", "check", "--format", "table")
 
     assert json.loads(by_env.stdout)["verdict"] == "pass"

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ledgermind_obs.dbt.manifest import Source
-from ledgermind_obs.findings import Code, Finding
+from ledgermind_obs.findings import DOCS, Code, Finding
 from ledgermind_obs.lineage import findings as lineage
 from ledgermind_obs.monitoring import dashboard, rules
 from ledgermind_obs.monitoring.expressions import Catalogue
@@ -165,7 +165,7 @@ def test_every_code_is_explained_and_every_explained_code_exists(page: str) -> N
 def test_the_help_of_a_finding_leads_to_its_paragraph(page: str) -> None:
     there = anchors((ROOT / page).read_text())
     for code in PAGES[page]:
-        assert code.help == f"{page}#{code.id.lower()}"
+        assert code.help == f"{DOCS.removesuffix('docs')}{page}#{code.id.lower()}"
         assert code.id.lower() in there
 
 

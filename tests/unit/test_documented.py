@@ -27,6 +27,8 @@ CONTEXTS = {context.command_path: context for context in commands()}
 def parse(line: CommandLine) -> None:
     """Parse a command line with the real commands; raise click's own error if it is wrong."""
     words = [word for word in line.words if word not in {"…", "..."}]
+    if words == ["--version"]:
+        return
     path = next((path for path in CONTEXTS if f"obs {' '.join(words)} ".startswith(f"{path} ")), "")
     if not path:
         raise click.UsageError("No such command.")

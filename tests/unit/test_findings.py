@@ -12,7 +12,7 @@ import pytest
 from ledgermind_obs.dbt.manifest import Source
 from ledgermind_obs.dbt.meta_obs import settings_of
 from ledgermind_obs.dbt.positions import line_of
-from ledgermind_obs.findings import Checked, Ignore, Unread, failing, without
+from ledgermind_obs.findings import DOCS, Checked, Ignore, Unread, failing, without
 from ledgermind_obs.lineage.findings import CODES, Surroundings, check, is_covered
 from ledgermind_obs.monitoring.coverage import covered_by_dashboard, covered_by_rules, selectors
 from ledgermind_obs.monitoring.rules import read_rules
@@ -280,7 +280,7 @@ def test_the_table_ends_with_what_to_do_next() -> None:
         "models/sources.yml  L203 error  app.raw has no freshness",
         "    app.raw → stg → fct → training",
         "    next: give it freshness and a loaded_at_field, or a reason in "
-        "meta.obs.no_freshness (docs/lineage.md#l203)",
+        f"meta.obs.no_freshness ({DOCS}/lineage.md#l203)",
         "    or:   --ignore L203:app.raw",
         "",
         "1 exposure, 3 nodes upstream, 1 source: 1 error",
@@ -294,7 +294,7 @@ def test_a_table_for_a_terminal_wraps_all_but_what_is_to_be_copied() -> None:
     lines = rendered(checked, "table", "error", width=50).splitlines()
 
     assert f"    or:   --ignore L203:app.{name}" in lines
-    assert max(len(line) for line in lines if "--ignore" not in line) <= 50
+    assert max(len(x) for x in lines if "--ignore" not in x and DOCS not in x) <= 50
     unwrapped = rendered(checked, "table", "error")
     assert " ".join(" ".join(lines).split()) == " ".join(unwrapped.split())
 
@@ -304,7 +304,7 @@ def test_json_has_the_findings_and_what_was_looked_at() -> None:
 
     assert document["exposures"] == [TRAINING]
     assert document["findings"][0]["node"] == RAW
-    assert document["findings"][0]["help"] == "docs/lineage.md#l203"
+    assert document["findings"][0]["help"] == f"{DOCS}/lineage.md#l203"
 
 
 def test_a_github_annotation_cannot_be_broken_out_of() -> None:
@@ -323,7 +323,7 @@ def test_sarif_names_rule_place_level_and_the_page_that_explains() -> None:
     physical = result["locations"][0]["physicalLocation"]
     assert physical["artifactLocation"]["uri"] == "models/sources.yml"
     rules = {rule["id"]: rule["helpUri"] for rule in run["tool"]["driver"]["rules"]}
-    assert rules["L203"] == "docs/lineage.md#l203"
+    assert rules["L203"] == f"{DOCS}/lineage.md#l203"
 
 
 def test_a_file_for_a_code_scanner_is_a_uri() -> None:

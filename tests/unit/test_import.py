@@ -59,6 +59,13 @@ def test_a_new_dashboard_is_created_and_what_the_document_shows_is_printed(
     }
 
 
+def test_without_a_file_it_is_the_dashboard_that_comes_with_obs(grafana: FakeGrafana) -> None:
+    result = obs(grafana, "import")
+
+    assert result.exit_code == 0, result.output
+    assert list(grafana.dashboards) == ["ml-freshness"]
+
+
 def test_a_second_import_of_the_same_makes_no_version(grafana: FakeGrafana) -> None:
     obs(grafana, "import", OURS)
     result = obs(grafana, "import", OURS, "--format", "json")

@@ -276,8 +276,10 @@ def test_an_exposure_is_found_by_name_and_by_id() -> None:
 
 
 def test_an_unknown_exposure_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"no exposure nope .* it has training"):
+    with pytest.raises(ConfigurationError, match="no exposure nope in the manifest") as raised:
         find_exposure(lineage(*sound()), "nope")
+
+    assert raised.value.next_step == "there are training"
 
 
 def test_a_disabled_exposure_is_called_disabled() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ledgermind_obs.cli import root
+from ledgermind_obs.cli.lineage import SEEN_SECONDS
+from ledgermind_obs.sinks.history import Observation, Record
+from ledgermind_obs.sinks.record import write_record
 from tests.unit.manifests import (
     FCT,
     RAW,
@@ -143,8 +147,27 @@ def test_a_source_that_the_last_run_left_out_is_found(place: Path) -> None:
     _last_run(place, RAW)
     assert codes(obs("check", "--format", "json")) == []
 
-    _last_run(place)
+    _last_run(place, "source.shop.app.another")
     assert codes(obs("check", "--format", "json")) == ["L303"]
+
+
+def test_a_run_that_selected_nothing_says_nothing_of_what_is_measured(place: Path) -> None:
+    _last_run(place)
+
+    assert codes(obs("check", "--format", "json")) == []
+    assert obs("graph", "training", "--freshness").exit_code == 2  # there was no run
+
+
+def test_a_run_over_a_selection_does_not_undo_the_run_before_it(place: Path) -> None:
+    (place / "profiles.yml").write_text("shop: {target: prod, outputs: {prod: {}}}\n")
+    _last_run(place, "source.shop.app.another")
+    now = time.time()
+    for age, found in ((3600.0, []), (2 * SEEN_SECONDS, ["L303"])):
+        seen = Record("shop", "prod", {RAW: [Observation(now - age, now - age, None)]})
+        (place / "target/obs/prod").mkdir(parents=True, exist_ok=True)
+        write_record(place / "target/obs/prod", seen, pytest.fail)
+
+        assert codes(obs("check", "--format", "json")) == found
 
 
 def test_files_that_are_newer_and_the_same_are_no_difference(place: Path) -> None:

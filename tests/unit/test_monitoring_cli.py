@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from docs import make
 from ledgermind_obs.cli import root
+from ledgermind_obs.findings import DOCS
 from tests.unit.manifests import content, sound
 from tests.unit.test_codes import panel
 
@@ -120,7 +121,7 @@ def test_a_rule_is_found_at_its_line(place: Path) -> None:
     assert (
         "::error file=rules/a.yml,line=7,title=R103 nothing exports the metric::" in result.stdout
     )
-    assert "see docs/alerting.md#r103" in result.stdout
+    assert f"see {DOCS}/alerting.md#r103" in result.stdout
 
 
 def test_a_source_without_an_alert_is_found_where_it_is_declared(place: Path) -> None:

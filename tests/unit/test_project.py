@@ -1,13 +1,16 @@
+import json
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledgermind_obs.dbt import project as project_module
 from ledgermind_obs.dbt.project import find_project_dir, open_project, render
 from ledgermind_obs.errors import ConfigurationError
 
-PROFILES = "shop:\n  target: {target}\n  outputs: {{dev: {{type: postgres}}}}\n"
+PROFILES = "shop:\n  target: {target}\n  outputs: {{dev: {{}}, prod: {{}}, from_home: {{}}}}\n"
 
 
 @pytest.fixture
@@ -34,7 +37,9 @@ def test_a_directory_without_a_project_is_one_clear_error(tmp_path: Path) -> Non
     with pytest.raises(ConfigurationError, match=r"no dbt_project\.yml in") as raised:
         open_project(tmp_path)
 
-    assert raised.value.next_step == "name the dbt project with --project-dir"
+    assert raised.value.next_step == (
+        "change to the folder of your dbt project, or pass --project-dir DIR"
+    )
 
 
 def test_name_profile_and_target_come_from_the_projects_files(project: Path) -> None:
@@ -66,6 +71,9 @@ def test_what_is_given_comes_before_what_the_files_say(project: Path) -> None:
     ],
 )
 def test_each_target_has_one_directory_of_its_own(project: Path, target: str, segment: str) -> None:
+    profiles = {"shop": {"outputs": {target: {"type": "postgres"}}}}
+    (project / "profiles.yml").write_text(json.dumps(profiles))
+
     found = open_project(project, target=target).private_target_path
 
     assert (found.parent, found.name) == (project / "target" / "obs", segment)
@@ -150,18 +158,42 @@ DEFAULTS = st.none() | st.text(st.characters(exclude_categories=["C"]), max_size
     quote=st.sampled_from("'\""),
     last=st.sampled_from(["", "| as_text", "|as_number", "| as_bool", "| int", "| upper"]),
     space=st.sampled_from(["", " ", "  \n"]),
+    around=st.tuples(*[st.sampled_from(["", "db-", " {", "} ", "x\n", "\r\n"])] * 2),
 )
 def test_what_a_profile_takes_from_the_environment_is_what_jinja_would_make_of_it(
-    name: str, value: str | None, default: str | None, quote: str, last: str, space: str
+    name: str,
+    value: str | None,
+    default: str | None,
+    quote: str,
+    last: str,
+    space: str,
+    around: tuple[str, str],
 ) -> None:
     second = "" if default is None else f",{space}{quote}{default}{quote}"
-    template = f"{{{{{space}env_var({quote}{name}{quote}{second}){space}{last}{space}}}}}"
+    before, after = around
+    template = (
+        f"{before}{{{{{space}env_var({quote}{name}{quote}{second}){space}{last}{space}}}}}{after}"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(name, raising=False)
         if value is not None:
             patch.setenv(name, value)
         # A comment is beyond what is done without Jinja.
-        assert outcome(template) == outcome(template + "{# #}")
+        assert outcome(template) == outcome("{# #}" + template)
+
+
+def test_without_jinja2_everything_but_env_var_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    project_module._environment.cache_clear()
+    monkeypatch.setenv("REGION", "eu")
+
+    assert render("{{ env_var('REGION') }}-{{ env_var('STAGE', 'prod') }}", "it") == "eu-prod"
+    with pytest.raises(ConfigurationError, match="jinja2 is not installed") as raised:
+        render("{{ env_var('REGION') | upper }}", "target in profiles.yml")
+
+    assert raised.value.next_step == "pip install jinja2"
 
 
 def outcome(template: str) -> str:

@@ -82,7 +82,8 @@ def test_a_web_page_that_answers_is_not_taken_for_a_delivery() -> None:
     ):
         gateway(server.url).put(SERIES)
 
-    assert raised.value.next_step == "is this a Pushgateway?"
+    assert raised.value.next_step.startswith("is this a Pushgateway")
+    assert raised.value.next_step.endswith(f"curl {server.url}/api/v1/status")
 
 
 PLAIN = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}

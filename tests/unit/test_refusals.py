@@ -208,7 +208,7 @@ def test_every_way_that_does_not_open_is_a_refusal(
     prepare(place)
     monkeypatch.setattr("ledgermind_obs.http.client.MAX_ATTEMPTS", 1, raising=False)
     if asked == "environment":
-        monkeypatch.setenv("OBS_FORMAT", "json")
+        monkeypatch.setenv("OBS_GATE_FORMAT", "json")
     found = check(*(["--format", "json"] if asked == "flag" else []), *argv)
 
     assert found.exit_code == code, found.output
@@ -291,7 +291,7 @@ def test_the_last_format_counts_and_a_flag_beats_the_environment(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert check("--format", "json", "--format", "table", "--bogus").stdout.startswith("DO NOT")
-    monkeypatch.setenv("OBS_FORMAT", "json")
+    monkeypatch.setenv("OBS_GATE_FORMAT", "json")
     assert check("--format", "table", "--bogus").stdout.startswith("DO NOT")
 
 

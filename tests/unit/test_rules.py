@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ledgermind_obs.cli import root
 from ledgermind_obs.dbt.manifest import Source
 from ledgermind_obs.errors import ConfigurationError
+from ledgermind_obs.findings import DOCS
 from ledgermind_obs.monitoring.expressions import Catalogue
 from ledgermind_obs.monitoring.rules import check, read_rules
 from ledgermind_obs.monitoring.runbooks import Page, anchors, read_page
@@ -291,7 +292,7 @@ def test_the_command_says_what_is_wrong_and_exits_1(manifest: Path) -> None:
     result = CliRunner().invoke(root, [str(word) for word in argv])
     assert result.exit_code == 1
     assert "dbt_freshness.yml:84  R106 error  SourceStaleTransactions asks for" in result.stdout
-    assert "next: there are orders (docs/alerting.md#r106)" in result.stdout
+    assert f"next: there are orders ({DOCS}/alerting.md#r106)" in result.stdout
     result = CliRunner().invoke(root, [str(word) for word in (*argv, "--format", "json")])
     assert result.exit_code == 1
     found = json.loads(result.stdout)["findings"][0]

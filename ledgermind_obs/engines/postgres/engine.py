@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 
@@ -20,6 +21,7 @@ from ledgermind_obs.engines.postgres.lookups import Answer
 from ledgermind_obs.engines.postgres.plans import scan
 from ledgermind_obs.engines.progress import OnProgress, Progress, ignore
 from ledgermind_obs.engines.settings import Postgres
+from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.freshness import FreshnessReport, Scan
 
 
@@ -104,9 +106,7 @@ def _ask(
 ) -> Mapping[str, Answer]:
     if not sources:
         return {}
-    from ledgermind_obs.engines.postgres.workers import ask
-
-    return ask(
+    answers: Mapping[str, Answer] = _workers().ask(
         profile,
         [lookups.lookup(source) for source in sources],
         threads=engine.dbt.threads or profile.threads,
@@ -116,16 +116,29 @@ def _ask(
         on_answer=lambda unique_id: on_progress(Progress(unique_id, len(sources), finished=True)),
         meanwhile=meanwhile,
     )
+    return answers
+
+
+def _workers() -> ModuleType:
+    """Return the module that talks to PostgreSQL; raises ConfigurationError without psycopg2."""
+    try:
+        from ledgermind_obs.engines.postgres import workers
+    except ImportError as error:
+        if not str(error.name).startswith("psycopg2"):
+            raise
+        raise ConfigurationError(
+            "--engine postgres needs psycopg2, which is not installed beside obs",
+            "pip install 'ledgermind-obs[postgres]', or use --engine dbt",
+        ) from error
+    return workers
 
 
 def _scans(
     profile: Profile, sources: Sequence[Source], answers: Mapping[str, Answer], deadline: float
 ) -> tuple[Scan, ...]:
     """Return the look-ups that scan whole tables, the slowest first."""
-    from ledgermind_obs.engines.postgres.workers import plans
-
     answered = [source for source in sources if not answers[source.unique_id].error]
-    found = plans(profile, [lookups.lookup(source) for source in answered], deadline)
+    found = _workers().plans(profile, [lookups.lookup(source) for source in answered], deadline)
     scans = [
         scan(source, found[source.unique_id], answers[source.unique_id].seconds)
         for source in answered
