@@ -57,6 +57,7 @@ class AsOf:
             for uid, builds in history.builds.items()
         }
         self._contents: dict[_Key, _Contents] = {}
+        self._read: dict[_Key, list[int]] = {}
 
     def of(self, uid: str) -> dict[str, float | None]:
         """Return what a node holds now: of each source upstream its Unix time, None if unknown.
@@ -158,7 +159,15 @@ class AsOf:
         That is the last that was complete when the reader began, and each that may have written
         after that one began. None if it is not known that any was complete.
         """
-        builds = self._builds.get(uid, [])
+        if uid not in self._builds:
+            return []
+        key = (uid, reader)
+        if key not in self._read:
+            self._read[key] = self._find_builds_read(uid, reader)
+        return self._read[key]
+
+    def _find_builds_read(self, uid: str, reader: _Reader) -> list[int]:
+        builds = self._builds[uid]
         at = None if reader is None else self._build(reader)
         complete = [
             index
