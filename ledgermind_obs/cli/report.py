@@ -59,15 +59,25 @@ def report(
         if mailing:
             _tell_failure(dbt, mailing, error)
         raise
-    if file:
-        from ledgermind_obs.sinks.report_file import write_report
-
-        write_report(file, _rendered(digest, output))
-    if mailing:
+    unwritten = _write(file, digest, output) if file else None
+    if mailing:  # a full disk keeps nobody from the mail
         from ledgermind_obs.render.report_mail import as_mail
 
         _send(mailing, as_mail(digest))
+    if unwritten:
+        raise unwritten
     _say(digest, output, file, mailing)
+
+
+def _write(file: Path, digest: Digest, output: str) -> ObsError | None:
+    """Write the report to a file; return why that failed, if it did."""
+    from ledgermind_obs.sinks.report_file import write_report
+
+    try:
+        write_report(file, _rendered(digest, output))
+    except ObsError as error:
+        return error
+    return None
 
 
 def _say(digest: Digest, output: str, file: Path | None, mailing: Mailing | None) -> None:

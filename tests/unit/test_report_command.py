@@ -129,6 +129,15 @@ def test_one_mail_goes_out_also_when_all_is_well(obs: Obs, fresh: Path) -> None:
     assert text_of(letter).startswith("All 3 sources are fresh\n")
 
 
+def test_a_file_that_cannot_be_written_keeps_nobody_from_the_mail(obs: Obs, fresh: Path) -> None:
+    with post() as kept:
+        result = obs(*TO, "--output", "nowhere/report.html", SMTP_URL=f"smtp://{kept.place}")
+
+    assert result.exit_code == 5
+    assert "cannot write nowhere/report.html" in result.stderr
+    assert len(kept.letters) == 1
+
+
 def test_recipients_are_listed_or_repeated_and_each_is_asked_once(obs: Obs, fresh: Path) -> None:
     to = ("--mail", "a@example.org, b@example.org", "--mail", "a@example.org")
     with post() as kept:
