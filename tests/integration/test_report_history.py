@@ -37,6 +37,7 @@ class Past:
     loads: list[float]
     empty: tuple[float, float] = (0, 0)
     silent: tuple[float, float] = (0, 0)
+    ahead: tuple[float, float] = (0, 0)
     known_since: float = NOW - 40 * DAY_SECONDS
     scraped: list[float] = field(default_factory=list)
 
@@ -47,6 +48,8 @@ class Past:
     def newest(self, at: float) -> float | None:
         if self.empty[0] <= at < self.empty[1]:
             return None
+        if self.ahead[0] <= at < self.ahead[1]:
+            return at + HOUR
         return max((load for load in self.loads if load <= at), default=None)
 
     def is_scraped(self, at: float) -> bool:
@@ -60,7 +63,7 @@ class Past:
         newest, allowed = self.newest(seen), limit(seen)
         if newest is None:
             return False if self.empty[0] <= seen < self.empty[1] else None
-        return None if allowed is None else at - newest <= allowed
+        return None if allowed is None else newest - at <= 300 and at - newest <= allowed
 
 
 def constant(value: float | None) -> Callable[[float], float | None]:
@@ -101,6 +104,13 @@ def pasts() -> list[Past]:
             loads(6 * HOUR),
             empty=(NOW - 5.4 * DAY_SECONDS, NOW - 4.9 * DAY_SECONDS),
             silent=(NOW - 12.3 * DAY_SECONDS, NOW - 8.7 * DAY_SECONDS),
+        ),
+        Past(
+            "ahead",
+            constant(24 * HOUR),
+            constant(48 * HOUR),
+            loads(6 * HOUR),
+            ahead=(NOW - 3.2 * DAY_SECONDS, NOW - 0.4 * DAY_SECONDS),
         ),
         Past(
             "young",
