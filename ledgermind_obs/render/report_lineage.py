@@ -11,16 +11,14 @@ from html import escape
 
 import msgspec
 
-from ledgermind_obs.durations import format_age
 from ledgermind_obs.freshness import State
 from ledgermind_obs.lineage.subgraph import Graph, GraphNode
-from ledgermind_obs.render.digest import NodeFacts, moment_in_words
-from ledgermind_obs.render.report_style import glyph_of, tone_of
+from ledgermind_obs.render.digest import NodeFacts
+from ledgermind_obs.render.report_label import Label, label_of
+from ledgermind_obs.render.report_style import tone_of
 
 MOST_NODES = 40
-_LANE, _ROW, _TALL_ROW, _MARGIN = 16, 26, 40, 10
-_CHARACTER = 7.3
-_LONGEST_NAME = 34
+_LANE, _ROW, _LINE, _MARGIN = 16, 26, 15, 10
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -36,30 +34,30 @@ def drawn(graph: Graph, start: str, facts: Mapping[str, NodeFacts]) -> str:
 
     A large graph is drawn without the nodes that are fresh.
     """
-    graph = graph if len(graph.nodes) <= MOST_NODES else _without_fresh(graph, start)
+    graph = graph if len(graph.nodes) <= MOST_NODES else _without_fresh(graph, start, facts)
     if not 1 < len(graph.nodes) <= MOST_NODES:
         return ""
     order = _rows(graph, start)
-    places = _places(graph, order, facts)
+    labels = {uid: label_of(graph.nodes[uid], facts.get(uid, NodeFacts())) for uid in order}
+    places = _places(graph, order, labels)
     gutter = _MARGIN + (max(place.lane for place in places.values()) + 1) * _LANE
-    labels = {uid: _label(graph.nodes[uid], facts.get(uid, NodeFacts())) for uid in order}
-    width = gutter + max(length for _, length in labels.values()) * _CHARACTER + _MARGIN
-    height = max(place.y for place in places.values()) + _TALL_ROW // 2
+    width = gutter + max(label.width for label in labels.values()) + _MARGIN
+    height = places[start].y + labels[start].lines * _LINE
     lines = "".join(_lines(graph, places, facts))
-    rows = "".join(
-        _row(graph.nodes[uid], places[uid], gutter, labels[uid][0], uid == start) for uid in order
-    )
+    dots = "".join(_dot(graph.nodes[uid], places[uid], uid == start) for uid in order)
+    texts = "".join(labels[uid].drawn(gutter, places[uid].y + 4, _LINE) for uid in order)
     return (
         f'<svg role="img" aria-label="{escape(_told(graph, start))}" width="{width:.0f}" '
-        f'height="{height}" viewBox="0 0 {width:.0f} {height}">{lines}{rows}</svg>'
+        f'height="{height}" viewBox="0 0 {width:.0f} {height}">{lines}{dots}{texts}</svg>'
     )
 
 
-def _without_fresh(graph: Graph, start: str) -> Graph:
+def _without_fresh(graph: Graph, start: str, facts: Mapping[str, NodeFacts]) -> Graph:
+    failed = {uid for uid, known in facts.items() if known.fault}
     kept = {
         uid: node
         for uid, node in graph.nodes.items()
-        if uid == start or node.state not in {"", State.PASS}
+        if uid == start or uid in failed or node.state not in {"", State.PASS}
     }
     parents = {uid: [p for p in graph.parents.get(uid, ()) if p in kept] for uid in kept}
     return Graph(kept, parents)
@@ -83,9 +81,7 @@ def _rows(graph: Graph, start: str) -> list[str]:
     return list(order)
 
 
-def _places(
-    graph: Graph, order: Sequence[str], facts: Mapping[str, NodeFacts]
-) -> dict[str, _Place]:
+def _places(graph: Graph, order: Sequence[str], labels: Mapping[str, Label]) -> dict[str, _Place]:
     """Give each node a lane in which its line meets no other node and no other line."""
     places: dict[str, _Place] = {}
     taken: dict[int, list[tuple[int, int]]] = {}
@@ -98,8 +94,7 @@ def _places(
             lane += 1
         taken.setdefault(lane, []).append((first, row))
         places[uid] = _Place(row, lane, y)
-        known = facts.get(uid)
-        y += _TALL_ROW if known and known.as_of else _ROW
+        y += _ROW + (labels[uid].lines - 1) * _LINE
     return places
 
 
@@ -121,48 +116,12 @@ def _lines(
         yield f'<path class="line {tone_of(graph.nodes[parent].state)}{dashed}" d="{way}"/>'
 
 
-def _row(node: GraphNode, place: _Place, gutter: int, label: str, last: bool) -> str:
+def _dot(node: GraphNode, place: _Place, last: bool) -> str:
     x, y, tone = _x(place), place.y, tone_of(node.state)
     if last:
-        dot = f'<rect class="dot {tone}" x="{x - 6}" y="{y - 6}" width="12" height="12"/>'
-    else:
-        radius = 6 if node.kind == "source" else 5
-        dot = f'<circle class="dot {tone}" cx="{x}" cy="{y}" r="{radius}"/>'
-    return dot + label.format(x=gutter, y=y + 4, below=y + 18)
-
-
-def _label(node: GraphNode, known: NodeFacts) -> tuple[str, float]:
-    """Return a node's text, which is placed later, and its length in characters."""
-    name = node.name
-    shown = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-    facts, tone = _facts(node, known)
-    text = (
-        f'<text x="{{x}}" y="{{y}}"><title>{_safe(name)}</title>'
-        f'<tspan class="name">{_safe(shown)}</tspan>'
-        f'<tspan class="small {tone} t" dx="8">{_safe(facts)}</tspan></text>'
-    )
-    length = len(shown) * 1.06 + len(facts) * 0.9 + 2
-    if known.as_of:
-        told = f"data as of {moment_in_words(known.as_of)}"
-        text += f'<text class="small soft" x="{{x}}" y="{{below}}">{_safe(told)}</text>'
-        length = max(length, len(told) * 0.9)
-    return text, length
-
-
-def _facts(node: GraphNode, known: NodeFacts) -> tuple[str, str]:
-    """Return what stands beside a name, and how it looks."""
-    if known.fault:
-        fault = known.fault if len(known.fault) <= _LONGEST_NAME else "test failed"
-        return f"✕ {fault}", "bad"
-    if node.kind == "source":
-        age = f" {format_age(node.age_seconds)}" if node.age_seconds is not None else ""
-        state = node.state.replace("_", " ") or "not measured"
-        return f"{glyph_of(node.state)} {state}{age}", tone_of(node.state)
-    return node.kind, "soft"
-
-
-def _safe(text: str) -> str:
-    return escape(text).replace("{", "{{").replace("}", "}}")
+        return f'<rect class="dot {tone}" x="{x - 6}" y="{y - 6}" width="12" height="12"/>'
+    radius = 6 if node.kind == "source" else 5
+    return f'<circle class="dot {tone}" cx="{x}" cy="{y}" r="{radius}"/>'
 
 
 def _x(place: _Place) -> int:

@@ -89,7 +89,7 @@ figcaption{margin:0 0 .5rem}
 svg{display:block;max-width:100%;height:auto;
 font:13px system-ui,-apple-system,"Segoe UI",sans-serif}
 svg .name{font-weight:600}
-svg .small{font-size:11.5px}
+svg .small{font-size:12px}
 svg .line{fill:none;stroke-width:1.5}
 svg .line.fair,svg .line.bad{stroke-width:3}
 svg .line.dashed{stroke-dasharray:5 4}
