@@ -176,7 +176,7 @@ def _fine_row(entry: Entry, digest: Digest) -> str:
     age = f'<span class="state {tone_of(entry.state)}">{told}</span>{bar(entry, digest)}'
     return (
         f'<tr><th scope="row" class="name">{breakable(entry.name)}</th>'
-        f'<td class="age">{age}</td>'
+        f'<td class="age"><span class="gauge">{age}</span></td>'
         f'<td class="soft">{escape(entry.limits)}</td></tr>'
     )
 

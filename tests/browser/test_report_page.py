@@ -67,6 +67,9 @@ CUT = """
   .filter(t => t.getBBox().x + t.getBBox().width > t.closest("svg").viewBox.baseVal.width)
   .map(t => t.textContent)
 """
+NARROWEST_BAR = """
+Math.min(...[...document.querySelectorAll(".bar")].map(b => b.getBoundingClientRect().width))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +131,7 @@ def test_a_page_is_readable_at_every_width_in_light_and_dark(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(OUTSIDE) == []
     assert page.evaluate(CUT) == []
+    assert page.evaluate(NARROWEST_BAR) >= 60
     lowest: list[Any] = page.evaluate(CONTRASTS)
     assert lowest[0][0] >= 4.5, lowest
     assert page.evaluate(SMALLEST) >= 10.5
