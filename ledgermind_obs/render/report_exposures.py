@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from html import escape
 
+import msgspec
+
 from ledgermind_obs.freshness import State
 from ledgermind_obs.lineage.graph import Lineage
 from ledgermind_obs.lineage.subgraph import UNKNOWN, Graph, graph_of
@@ -22,9 +24,14 @@ def figures(digest: Digest) -> Iterator[str]:
     if lineage is None or not lineage.exposures:
         return
     ages = {e.source.unique_id: (str(e.state), e.age_seconds) for e in digest.entries}
-    graphs = {uid: graph_of(Upstream(lineage, uid), freshness=ages) for uid in lineage.exposures}
+    graphs = {
+        uid: _stale_first(graph_of(Upstream(lineage, uid), freshness=ages))
+        for uid in lineage.exposures
+    }
     concerned = {uid: graph for uid, graph in graphs.items() if _measured(graph, ages)}
-    order = sorted(concerned, key=lambda uid: (-_rank(graphs[uid], uid), lineage.label(uid)))
+    order = sorted(
+        concerned, key=lambda uid: (-_rank(graphs[uid].nodes[uid].state), lineage.label(uid))
+    )
     if not order:
         return
     drawings = [_figure(digest, lineage, graphs[uid], uid) for uid in order[:MOST_FIGURES]]
@@ -39,12 +46,36 @@ def _measured(graph: Graph, ages: Mapping[str, object]) -> bool:
     return any(uid in ages for uid in graph.nodes)
 
 
-def _rank(graph: Graph, uid: str) -> float:
-    """Return how bad it is at an exposure; what is unknown is a little worse than a warning."""
-    state = graph.nodes[uid].state
+def _rank(state: str) -> float:
+    """Return how bad a state is; one that is unknown is news only if nothing else is."""
     if state in {"", UNKNOWN} or state not in set(State):
-        return State.WARN.rank + 0.5
+        return 0.5
     return State(state).rank
+
+
+def _stale_first(graph: Graph) -> Graph:
+    """Return the graph with the worst known state at or above each node.
+
+    A source that nobody measures hides no stale path: for a gate it is worse than a warning, for a
+    drawing it is not.
+    """
+    below: dict[str, list[str]] = {}
+    for parent, child in graph.edges():
+        below.setdefault(parent, []).append(child)
+    starts = [uid for uid in graph.nodes if not graph.parents.get(uid)]
+    found: dict[str, str] = {}
+    for start in sorted(starts, key=lambda uid: -_rank(graph.nodes[uid].state)):
+        pending = [start]
+        while pending:
+            uid = pending.pop()
+            if uid not in found:
+                found[uid] = graph.nodes[start].state
+                pending.extend(below.get(uid, ()))
+    nodes = {
+        uid: msgspec.structs.replace(node, state=found.get(uid, node.state))
+        for uid, node in graph.nodes.items()
+    }
+    return Graph(nodes, graph.parents)
 
 
 def _figure(digest: Digest, lineage: Lineage, graph: Graph, uid: str) -> str:

@@ -151,7 +151,8 @@ def _facts(entry: Entry, digest: Digest) -> Iterator[tuple[str, str]]:
     if digest.lineage is not None:
         yield "Owner", escape(entry.owner or "nobody")
     if entry.feeds:
-        yield "Feeds", "<br>".join(escape(" → ".join(feed.path)) for feed in entry.feeds)
+        ways = (f"<li>{escape(' → '.join(feed.path))}</li>" for feed in entry.feeds)
+        yield "Feeds", f"<ul>{''.join(ways)}</ul>"
     if entry.timeliness and entry.timeliness.misses:
         yield "Missed", escape(missed_in_words(entry.timeliness))
     link = ""

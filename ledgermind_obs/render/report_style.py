@@ -65,6 +65,7 @@ align-items:start}
 dl{display:grid;grid-template-columns:4.6rem 1fr;gap:.15rem .8rem;margin:.6rem 0 0;
 font-size:.92rem}
 dd{margin:0}
+ul{list-style:none;margin:0;padding:0}li+li{margin-top:.25rem}
 table{width:100%;border-collapse:collapse;font-size:.92rem}
 caption{text-align:left;font-size:.85rem;padding:.5rem 0 .2rem}
 td,th{text-align:left;vertical-align:top;padding:.45rem .7rem .45rem 0;border-bottom:1px solid;
@@ -96,7 +97,7 @@ svg .line.dashed{stroke-dasharray:5 4}
 svg .dot{stroke-width:2}
 footer{margin-top:2rem;font-size:.8rem}
 @media (min-width:40rem){.gauge{display:flex;gap:.6rem;align-items:center}
-.gauge .state{flex:0 0 6.2em}.gauge .bar{flex:1}}
+.gauge .state{flex:0 0 7.6em}.gauge .bar{flex:1}}
 @media (max-width:30rem){main{padding:1.2rem .8rem}h1{font-size:1.5rem}.sheet{padding:.1rem .8rem}
 .card{padding:.7rem}dl{grid-template-columns:4.2rem 1fr;gap:.1rem .5rem}
 table{font-size:.84rem}td,th{padding-right:.45rem}.d{width:5px}.age{width:36%}}
@@ -110,7 +111,8 @@ gap:0 .6rem}
 .bar{padding:1.5px 0;height:7px}.card .bar{margin:.2rem 0}.message{margin:.2rem 0}
 .card,figure,tr{break-inside:avoid}.long{columns:2;column-gap:1.5rem;font-size:.92rem}
 .long .age{width:44%}.long .strip{margin-top:1px}
-.d{height:9px;width:5px}figcaption p{display:inline}svg{max-height:50mm}footer{margin-top:.5rem}
+.d{height:9px;width:5px}figcaption p{display:inline}svg{max-height:50mm;zoom:.8}
+footer{margin-top:.5rem}
 .bar,.fill,.d,.card{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 

@@ -55,15 +55,25 @@ class Past:
     def is_scraped(self, at: float) -> bool:
         return at >= self.known_since and not self.silent[0] <= at < self.silent[1]
 
+    def seen(self, at: float, value: Callable[[float], float | None]) -> float | None:
+        """Return a series' value as Prometheus sees it: of the last scrape that had one."""
+        scrape = at - at % SCRAPE_SECONDS
+        while at - scrape <= LOOKBACK_SECONDS:
+            found = value(scrape) if self.is_scraped(scrape) else None
+            if found is not None:
+                return found
+            scrape -= SCRAPE_SECONDS
+        return None
+
+    def is_empty(self, at: float) -> float:
+        return float(self.empty[0] <= at < self.empty[1])
+
     def within(self, at: float, limit: Callable[[float], float | None]) -> bool | None:
         """Return whether it is within a limit, as Prometheus sees it at a moment; else None."""
-        seen = at - at % SCRAPE_SECONDS
-        if at - seen > LOOKBACK_SECONDS or not self.is_scraped(seen):
-            return None
-        newest, allowed = self.newest(seen), limit(seen)
-        if newest is None:
-            return False if self.empty[0] <= seen < self.empty[1] else None
-        return None if allowed is None else newest - at <= 300 and at - newest <= allowed
+        newest, allowed = self.seen(at, self.newest), self.seen(at, limit)
+        if newest is not None and allowed is not None:
+            return newest - at <= 300 and at - newest <= allowed
+        return False if self.seen(at, self.is_empty) == 1.0 else None
 
 
 def constant(value: float | None) -> Callable[[float], float | None]:
@@ -137,7 +147,7 @@ def scraped(past: Past, at: float) -> Iterator[tuple[Metric, str]]:
     ):
         if value is not None:
             yield metric, line(metric, past, at, value)
-    empty = float(past.empty[0] <= at < past.empty[1])
+    empty = past.is_empty(at)
     yield metrics.STATUS, line(metrics.STATUS, past, at, empty, status="empty")
     yield metrics.STATUS, line(metrics.STATUS, past, at, 1 - empty, status="pass")
 

@@ -361,6 +361,21 @@ def test_what_is_known_of_builds_is_said_of_each_node() -> None:
     assert facts["job"] == NodeFacts("", NOW)
 
 
+def test_a_source_that_nobody_measures_hides_no_stale_path() -> None:
+    stale = source("stale", State.WARN, 3 * DAY)
+    blind = manifests.source("blind", freshness=None)
+    declared = (stale.unique_id, {**manifests.source("stale")[1], "unique_id": stale.unique_id})
+    mart = manifests.model("mart", stale.unique_id, blind[0])
+    graph = manifests.lineage(declared, blind, mart, manifests.exposure("job", mart[0]))
+
+    page = as_html(digest_of(evidence(report(stale)), NOW, Surroundings(lineage=graph)))
+
+    assert "? not measured" in page
+    assert page.count('class="line fair"') == 2  # to the model, and on to the job
+    assert page.count('class="line dim"') == 1
+    assert '<figure class="card edge-fair">' in page
+
+
 def test_an_exposure_of_many_nodes_is_drawn_by_its_stale_paths() -> None:
     found = digest_of(
         evidence(report(*(wide := sources(120)))), NOW, Surroundings(lineage=all_upstream(wide))
