@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import subprocess
 import time
 import urllib.error
 import urllib.parse
@@ -115,20 +116,37 @@ def pushgateway(
 
 
 @contextmanager
-def prometheus(directory: Path, config: Path | str, port: int = 0) -> Iterator[Prometheus]:
+def prometheus(
+    directory: Path, config: Path | str, port: int = 0, past: str = ""
+) -> Iterator[Prometheus]:
     """Run a Prometheus on a configuration file, or on text that becomes ``prometheus.yml``.
 
-    Its first scrape comes five seconds after its start, whatever the configuration says.
+    Its first scrape comes five seconds after its start, whatever the configuration says. ``past``
+    is what it has scraped before, in the OpenMetrics format, with times.
     """
     port = port or free_port()
     command = [
         *(str(find("prometheus")), f"--web.listen-address={HOST}:{port}", "--web.enable-lifecycle"),
         f"--config.file={_config_file(directory / 'prometheus.yml', config)}",
         f"--storage.tsdb.path={directory / 'prometheus'}",
+        "--storage.tsdb.retention.time=60d",
     ]
+    if past:
+        _backfill(directory, past)
     server = _http_server("Prometheus", directory, port, command)
     with server.running():
         yield Prometheus(port, server)
+
+
+def _backfill(directory: Path, past: str) -> None:
+    samples = directory / "past.txt"
+    samples.write_text(past)
+    command = ["tsdb", "create-blocks-from", "--max-block-duration=1440h"]
+    command += ["openmetrics", str(samples)]
+    argv = [str(find("promtool")), *command, str(directory / "prometheus")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ServiceError(f"promtool cannot write what is past: {done.stderr.strip()}")
 
 
 @contextmanager

@@ -69,7 +69,6 @@ if TYPE_CHECKING:  # a push decides nothing, and does not pay for a gate
 INTERRUPTION_SECONDS = 1.0
 
 FORMATS = click.Choice(["table", "json"])
-REPORTS = click.Choice(["text", "markdown", "html", "json"])
 
 PUSH_EXAMPLES = """
 # see the metrics, send nothing
@@ -94,10 +93,6 @@ obs freshness check --exposure ml_training_pipeline --run-results target/run_res
 # without access to the warehouse: check what was last pushed
 obs freshness check --exposure ml_training_pipeline --prometheus http://prometheus:9090
 """
-REPORT_EXAMPLES = """
-obs freshness report | mail -s "dbt freshness" team@example.com
-obs freshness report --format markdown >> "$GITHUB_STEP_SUMMARY"
-"""
 
 Measure = Callable[[Sequence[str], Sequence[str]], FreshnessReport]
 
@@ -108,7 +103,21 @@ _FAIL_ON = {
 }
 
 
-@click.group()
+class _Freshness(click.Group):
+    """The group; a report is loaded only where one is made, so that a push does not pay for it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "report"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "report":
+            return super().get_command(ctx, cmd_name)
+        from ledgermind_obs.cli.report import report
+
+        return report
+
+
+@click.group(cls=_Freshness)
 def freshness() -> None:
     """Measure how fresh the sources are."""
 
@@ -395,52 +404,6 @@ def in_words(evidence: Evidence, verdict: Verdict, output: str) -> str:
     return "\n".join(lines)
 
 
-@freshness.command(cls=SelectCommand, examples=REPORT_EXAMPLES)
-@dbt_options
-@exposure_option
-@in_group(
-    OUTPUT,
-    option(
-        "--format",
-        "output",
-        env="OBS_REPORT_FORMAT",
-        type=REPORTS,
-        default="text",
-        help="Output format.",
-    ),
-)
-@lock_timeout_option("1m")
-def report(
-    dbt: Dbt,
-    engine: Engine,
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
-    above: Above | None,
-    output: str,
-    lock_timeout: float,
-) -> None:
-    """Measure the sources, then write a report for a mail, a chat or a program.
-
-    Exit code 0 means that there is a report, whatever it says.
-    """
-    with locked(dbt.project.private_target_path, lock_timeout):
-        measured = _measured(dbt, engine, above, select, exclude, output == "json")
-    _write_report(measured, output)
-
-
-def _write_report(measured: FreshnessReport, output: str) -> None:
-    if output == "json":
-        from ledgermind_obs.render.documents import report_document, to_json
-
-        click.echo(to_json(report_document(measured)))
-    elif output == "text":
-        _show_report(measured)
-    else:
-        from ledgermind_obs.render.report import as_html, as_markdown
-
-        click.echo(as_markdown(measured) if output == "markdown" else as_html(measured))
-
-
 def _show_report(measured: FreshnessReport) -> None:
     from ledgermind_obs.cli.show import screen
     from ledgermind_obs.render.terminal import report_text
@@ -492,6 +455,11 @@ def _upstream_report(dbt: Dbt, above: Above, run: Measure) -> FreshnessReport:
     for spot, name in evidence.blind.items():
         warn(f"{name} {spot.reason}, and is not measured")
     return evidence.report
+
+
+def measured_by(engine: Engine, *, quiet: bool) -> Measure:
+    """Return what measures a selection; on a terminal it shows how far it has come."""
+    return lambda select, exclude: _measure(engine, select, exclude, quiet=quiet, tell_notes=False)
 
 
 def _measure(

@@ -1,18 +1,13 @@
-"""A freshness report as text to send: Markdown for a chat or a pull request, HTML for a mail."""
+"""A freshness report in words: what every form of it has in common."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from html import escape
 
 from ledgermind_obs.durations import format_age
-from ledgermind_obs.freshness import STATES, FreshnessReport, SourceFreshness, State
-from ledgermind_obs.render.palette import PALETTE
+from ledgermind_obs.freshness import STATES, FreshnessReport, SourceFreshness
 
 UNKNOWN_AGE = "–"
-
-_HEADINGS = ("source", "state", "age", "limits, or what went wrong")
 
 
 def by_severity(report: FreshnessReport) -> list[SourceFreshness]:
@@ -46,53 +41,3 @@ def explanation(source: SourceFreshness) -> str:
         return source.message
     limits = (("warn", source.warn_after_seconds), ("error", source.error_after_seconds))
     return "  ".join(f"{name} {format_age(limit)}" for name, limit in limits if limit is not None)
-
-
-def as_markdown(report: FreshnessReport) -> str:
-    """Return the report as a Markdown table under its summary, the worst source first."""
-    head = [f"**{_markdown(summary(report))}**", "", _line(_HEADINGS), _line(["---"] * 4)]
-    rows = [
-        _line([f"`{source.name}`", f"{_sign(source.state)} {source.state.label}", *_rest(source)])
-        for source in reversed(by_severity(report))
-    ]
-    return "\n".join([*head, *rows])
-
-
-def as_html(report: FreshnessReport) -> str:
-    """Return the report as an HTML document that mail programs show, the worst source first."""
-    headings = "".join(f"<th align='left'>{heading}</th>" for heading in _HEADINGS)
-    rows = "\n".join(_html_row(source) for source in reversed(by_severity(report)))
-    return (
-        "<!DOCTYPE html>\n<html><head><meta charset='utf-8'>"
-        f"<title>Freshness of {escape(report.project)}</title></head>\n"
-        "<body style='font-family: sans-serif'>\n"
-        f"<p><strong>{escape(summary(report))}</strong></p>\n"
-        f"<table cellpadding='6'>\n<tr>{headings}</tr>\n{rows}\n</table>\n</body></html>"
-    )
-
-
-def _rest(source: SourceFreshness) -> list[str]:
-    return [age_of(source.age_seconds), _markdown(explanation(source))]
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _markdown(text: str) -> str:
-    return text.replace("|", "\\|").replace("_", "\\_").replace("*", "\\*").replace("<", "&lt;")
-
-
-def _sign(state: State) -> str:
-    return PALETTE[STATES[state].colour].sign
-
-
-def _html_row(source: SourceFreshness) -> str:
-    colour = PALETTE[STATES[source.state].colour].hex
-    cells = [
-        escape(source.name),
-        f"<span style='color: {colour}'>●</span> {source.state.label}",
-        age_of(source.age_seconds),
-        escape(explanation(source)),
-    ]
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

@@ -416,8 +416,8 @@ def test_the_gate_stays_shut_when_nothing_could_be_measured(obs: Obs, tmp_path: 
     ("output", "words"),
     [
         ("text", "lab.missing_table"),
-        ("markdown", "| `lab.missing_table` | 🔴 query error |"),
-        ("html", "<td>lab.missing_table</td>"),
+        ("markdown", "🔴 **lab.missing\\_table** query error"),
+        ("html", "<h3>lab.<wbr>missing_<wbr>table</h3>"),
         ("json", '"name": "lab.missing_table"'),
     ],
 )

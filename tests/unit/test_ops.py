@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -100,18 +99,3 @@ def test_the_dashboard_shows_each_state_in_its_words_and_colour() -> None:
 
 def test_the_messages_link_to_the_dashboard() -> None:
     assert "/d/ml-freshness{{" in (OPS / "alertmanager/freshness.tmpl").read_text()
-
-
-def test_the_documents_cron_line_runs_in_the_warehouse() -> None:
-    told = subprocess.run(
-        ["make", "--no-print-directory", "--dry-run", "dbt-freshness"],
-        cwd=ROOT / "warehouse",
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    program, *command = told.stdout.split()
-
-    assert program.endswith("obs")
-    assert command == ["freshness", "report"]
