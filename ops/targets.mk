@@ -6,8 +6,16 @@ COMPOSE := docker compose -f ops/docker-compose.monitoring.yml
 ml-dash-import-freshness: $(VENV) ## import the dashboard to $GRAFANA_URL
 	@$(OBS) dashboard import ops/grafana/dashboards/ml-source-freshness.json --format json
 
+RULES := $(OBS) rules generate --project-dir warehouse --critical-after 5d \
+	--output prometheus/rules/dbt_freshness.yml --tests tests/rules/generated.yml
+
+.PHONY: rules
+rules: $(VENV) ## write the alert rules of warehouse/, and their cases
+	@$(RULES)
+
 .PHONY: rules-check
 rules-check: $(VENV) ## do rules and dashboards match the metrics?
+	@$(RULES) --check
 	@$(OBS) rules check --project-dir warehouse --fail-on warning
 	@$(OBS) dashboard check ops/grafana/dashboards --project-dir warehouse --fail-on warning
 	@$(PYTHON) -m pytest -q tests/integration/test_rules.py

@@ -1,4 +1,4 @@
-"""``obs rules``: whether the alerts match the metrics, the sources and the runbook."""
+"""``obs rules``: alert rules that fit the metrics, the sources and the runbook."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ledgermind_obs.cli.findings_options import Handling, findings_options, read
 from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.cli.options import option
 from ledgermind_obs.cli.project_options import Workplace
+from ledgermind_obs.cli.rules_generate import generate_command
 from ledgermind_obs.findings import Checked, Finding
 from ledgermind_obs.monitoring.dashboard import MAX_BYTES
 from ledgermind_obs.monitoring.expressions import Catalogue
@@ -41,7 +42,10 @@ _DASH = Path("-")
 
 @click.group()
 def rules() -> None:
-    """Check the alert rules."""
+    """Write the alert rules of a dbt project, and check them."""
+
+
+rules.add_command(generate_command)
 
 
 @rules.command("check", cls=HelpfulCommand, examples=CHECK_EXAMPLES)
