@@ -20,6 +20,7 @@ from ledgermind_obs.monitoring.alerts import (
 )
 from ledgermind_obs.monitoring.recorded import (
     ALERT_AFTER,
+    BARE,
     EXPOSURE_OWNER,
     GATE_AFTER,
     LOADED_AT,
@@ -150,14 +151,14 @@ def _constant(record: str, value: float, labels: Mapping[str, str]) -> Yaml:
 
 def _stale(watched: Watched, plan: Plan, tables: Mapping[str, int]) -> Yaml:
     """Return the alert of one source."""
-    matchers = _matchers(plan.project, watched.source, unique=tables[watched.source.name] == 1)
+    known = _last_known(plan.project, watched.source, unique=tables[watched.source.name] == 1)
     age = '{{ printf "%.0f" $value }}'
     if watched.limit < _IN_TENTHS:
         age = '{{ printf "%.1f" $value }}'
     place = "(project {{ $labels.project }}, target {{ $labels.target }})"
     return {
         "alert": watched.alert,
-        "expr": f"(time() - {LOADED_AT}{{{matchers}}} > {watched.limit:.15g}) / 3600",
+        "expr": f"(time() - {known} > {watched.limit:.15g}) / 3600",
         "for": "30m",
         "labels": {"severity": "warning", **_texts(watched.labels)},
         "annotations": {
@@ -173,17 +174,15 @@ def _stale(watched: Watched, plan: Plan, tables: Mapping[str, int]) -> Yaml:
     }
 
 
-def _matchers(project: str, source: Source, *, unique: bool) -> str:
-    """Return what selects a source; a gauge with the table alone counts if one source can be meant.
-
-    An application exports such a gauge, and a scrape configuration may add the rest or not.
-    """
-    if unique:
-        either = {"project": project, "package": source.package_name}
-        parts = [f"{label}=~{quoted(escaped(value) + '|')}" for label, value in either.items()]
-        return ", ".join([*parts, f"table={quoted(source.name)}"])
+def _last_known(project: str, source: Source, *, unique: bool) -> str:
+    """Return what selects a source's time; a gauge with the table alone counts if it is clear."""
     labels = {"project": project, **source_labels(source)}
-    return ", ".join(f"{label}={quoted(value)}" for label, value in labels.items())
+    matchers = ", ".join(f"{label}={quoted(value)}" for label, value in labels.items())
+    known = f"{LOADED_AT}{{{matchers}}}"
+    if not unique:
+        return known
+    bare = f"project=~{quoted(escaped(project) + '|')}, table={quoted(source.name)}"
+    return f"({known} or {BARE}{{{bare}}})"
 
 
 def escaped(text: str) -> str:

@@ -19,6 +19,7 @@ DECLARED = "project, package, source, table"
 
 LOADED_AT = "source:dbt_source_loaded_at_seconds:known"
 RECALLED = "source:dbt_source_loaded_at_seconds:recalled"
+BARE = "source:dbt_source_loaded_at_seconds:bare"
 STATUS = "source:dbt_source_freshness_status:known"
 WARN_AFTER = "source:dbt_source_warn_after_seconds:known"
 ERROR_AFTER = "source:dbt_source_error_after_seconds:known"
@@ -41,7 +42,7 @@ _SHOWN_BY_ALERTS = "empty|future|query_error|missing"
 
 def known_groups() -> list[Yaml]:
     """Return the groups of recording rules that do not depend on the project."""
-    rules = [_lost(), _lost_by_obs(), _forgotten(), _status(), _loaded_at(), *_limits()]
+    rules = [_lost(), _lost_by_obs(), _forgotten(), _status(), _loaded_at(), _bare(), *_limits()]
     return [
         # A Prometheus that was down for up to two hours finds here what it knew before.
         {"name": "dbt-freshness-recalled", "interval": "2m", "rules": [_recalled()]},
@@ -133,6 +134,11 @@ def _loaded_at() -> Yaml:
           unless on ({SOURCE}) {STATUS}{{status="empty"}}
         """,
     )
+
+
+def _bare() -> Yaml:
+    """Return the times of gauges with a table and no source, as an application may export them."""
+    return _rule(BARE, f'{LOADED_AT}{{source=""}}')
 
 
 def _limits() -> list[Yaml]:
