@@ -1,4 +1,4 @@
-"""What the alert rules cost Prometheus at 10,000 sources, beside the rules before they were generated.
+"""What the alert rules cost Prometheus at 10,000 sources, beside those before they were generated.
 
 The cost is Prometheus' processor time per round of rules, without what scraping takes: neighbours
 on the machine do not count. Today's rules have an alert per source; the ones before had none.
@@ -133,7 +133,7 @@ def _wait_warm(server: Prometheus, has_rules: bool) -> None:
 
 
 def _spent(server: Prometheus) -> tuple[float, int]:
-    """Return processor seconds so far, and the rounds of the group that has the last known times."""
+    """Return processor seconds so far, and the rounds of the group of last known times."""
     seconds, rounds = 0.0, 0.0
     for line in server.metrics().splitlines():
         name, _, value = line.rpartition(" ")
@@ -151,7 +151,7 @@ def serving_page(content: bytes) -> Iterator[str]:
     """Serve what a Pushgateway would serve; yield host and port."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.end_headers()

@@ -16,9 +16,14 @@ rules: $(VENV) ## write the alert rules of warehouse/, and their cases
 .PHONY: rules-check
 rules-check: $(VENV) ## do rules and dashboards match the metrics?
 	@$(RULES) --check
-	@$(OBS) rules check --project-dir warehouse --fail-on warning
+	@$(OBS) rules check --project-dir warehouse --fail-on warning \
+		--alertmanager ops/alertmanager/alertmanager.yml
 	@$(OBS) dashboard check ops/grafana/dashboards --project-dir warehouse --fail-on warning
 	@$(PYTHON) -m pytest -q tests/integration/test_rules.py
+
+.PHONY: rules-prove
+rules-prove: $(VENV) ## fifty projects' rules on the real Prometheus and Alertmanager
+	@OBS_TEST_PROJECTS=50 $(PYTHON) -m pytest -q tests/integration/test_generated_rules.py
 
 .PHONY: monitoring-up
 monitoring-up: ## start the whole chain in Docker
