@@ -71,6 +71,7 @@ bench: $(VENV) ## what obs costs, as ratios of one run
 	@$(PYTHON) -m bench.exposition
 	@$(PYTHON) -m bench.push
 	@$(PYTHON) -m bench.lineage
+	@$(PYTHON) -m bench.rules
 	@$(PYTHON) -m bench.freshness_engines
 
 .PHONY: docs

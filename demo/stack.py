@@ -110,7 +110,7 @@ class _People(BaseHTTPRequestHandler):
         if self.path == "/slack":
             attachment = message["attachments"][0]
             print(f"\n{attachment['title']}\n\n{attachment['text']}", flush=True)
-        else:
+        elif self.path != "/watchdog":
             print(f"\nto the pager: {message['payload']['summary']}", flush=True)
         self.send_response(202)
         self.end_headers()

@@ -6,11 +6,24 @@ COMPOSE := docker compose -f ops/docker-compose.monitoring.yml
 ml-dash-import-freshness: $(VENV) ## import the dashboard to $GRAFANA_URL
 	@$(OBS) dashboard import ops/grafana/dashboards/ml-source-freshness.json --format json
 
+RULES := $(OBS) rules generate --project-dir warehouse --critical-after 5d \
+	--output prometheus/rules/dbt_freshness.yml --tests tests/rules/generated.yml
+
+.PHONY: rules
+rules: $(VENV) ## write the alert rules of warehouse/, and their cases
+	@$(RULES)
+
 .PHONY: rules-check
 rules-check: $(VENV) ## do rules and dashboards match the metrics?
-	@$(OBS) rules check --project-dir warehouse --fail-on warning
+	@$(RULES) --check
+	@$(OBS) rules check --project-dir warehouse --fail-on warning \
+		--alertmanager ops/alertmanager/alertmanager.yml
 	@$(OBS) dashboard check ops/grafana/dashboards --project-dir warehouse --fail-on warning
 	@$(PYTHON) -m pytest -q tests/integration/test_rules.py
+
+.PHONY: rules-prove
+rules-prove: $(VENV) ## fifty projects' rules on the real Prometheus and Alertmanager
+	@OBS_TEST_PROJECTS=50 $(PYTHON) -m pytest -q tests/integration/test_generated_rules.py
 
 .PHONY: monitoring-up
 monitoring-up: ## start the whole chain in Docker

@@ -23,18 +23,21 @@ _IN_COMMENT = re.compile(r"^  # (?=- job_name:|  )", re.MULTILINE)
 def alertmanager_config(directory: Path, people: str, mail: str | None = None) -> str:
     """Return the Alertmanager's configuration; ``people`` is a URL that stands for all of them.
 
-    Slack is ``/slack`` below it, the pager ``/pagerduty``; ``mail`` is a server's host and port;
-    without one nothing is mailed. It does not wait long.
+    Slack is ``/slack`` below it, the pager ``/pagerduty``, the dead man's switch ``/watchdog``;
+    ``mail`` is a server's host and port; without one nothing is mailed. It does not wait long.
     """
     config = _read(ROOT / "ops/alertmanager/alertmanager.yml")
     config["global"]["pagerduty_url"] = f"{people}/pagerduty"
     config["templates"] = [str(ROOT / "ops/alertmanager/*.tmpl")]
     config["route"] |= {"group_wait": "1s", "group_interval": "1s"}
+    for receiver in config["receivers"]:
+        for hook in receiver.get("webhook_configs", ()):
+            hook["url"] = f"{people}/{receiver['name']}"
     if mail:
         config["global"] |= {"smtp_smarthost": mail, "smtp_require_tls": False}
     else:
         for receiver in config["receivers"]:
-            receiver.pop("email_configs")
+            receiver.pop("email_configs", None)
     text = yaml.safe_dump(config, allow_unicode=True)
     return text.replace("/run/secrets", str(_secrets(directory, people)))
 

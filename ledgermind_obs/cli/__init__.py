@@ -36,7 +36,7 @@ _COMMANDS = {
     "builds": ("ledgermind_obs.cli.builds", "Say what dbt last built, and of when its data is."),
     "lineage": ("ledgermind_obs.cli.lineage", "Say which data an exposure depends on."),
     "dashboard": ("ledgermind_obs.cli.dashboard", "Check Grafana dashboards and import them."),
-    "rules": ("ledgermind_obs.cli.rules", "Check the alert rules."),
+    "rules": ("ledgermind_obs.cli.rules", "Write alert rules and check them."),
     "doctor": ("ledgermind_obs.cli.doctor", "Say where the chain is broken, and what to do."),
     "completion": ("ledgermind_obs.cli.completion", "Complete commands and names in a shell."),
 }

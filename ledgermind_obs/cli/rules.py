@@ -1,4 +1,4 @@
-"""``obs rules``: whether the alerts match the metrics, the sources and the runbook."""
+"""``obs rules``: alert rules that fit the metrics, the sources and the runbook."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ledgermind_obs.cli.findings_options import Handling, findings_options, read
 from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.cli.options import option
 from ledgermind_obs.cli.project_options import Workplace
+from ledgermind_obs.cli.rules_generate import generate_command
 from ledgermind_obs.findings import Checked, Finding
 from ledgermind_obs.monitoring.dashboard import MAX_BYTES
 from ledgermind_obs.monitoring.expressions import Catalogue
@@ -25,6 +26,8 @@ from ledgermind_obs.monitoring.files import (
     rule_files,
     runbook_pages,
 )
+from ledgermind_obs.monitoring.routes import CODES as ROUTING_CODES
+from ledgermind_obs.monitoring.routes import Routing, check_routes, read_routing
 from ledgermind_obs.monitoring.rules import CODES, Rule, check, read_rules
 from ledgermind_obs.monitoring.runbooks import Page
 
@@ -32,6 +35,8 @@ CHECK_EXAMPLES = """
 obs rules check
 # rules in another folder, runbook pages in a third
 obs rules check monitoring/rules --runbooks handbook
+# does Alertmanager reach every owner?
+obs rules check --alertmanager ops/alertmanager/alertmanager.yml
 # a file for a code scanner; warnings fail, too
 obs rules check --format sarif --fail-on warning > rules.sarif
 """
@@ -41,7 +46,10 @@ _DASH = Path("-")
 
 @click.group()
 def rules() -> None:
-    """Check the alert rules."""
+    """Write the alert rules of a dbt project, and check them."""
+
+
+rules.add_command(generate_command)
 
 
 @rules.command("check", cls=HelpfulCommand, examples=CHECK_EXAMPLES)
@@ -56,11 +64,17 @@ def rules() -> None:
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Folder of the pages that the alerts link to.  [default: docs, if there]",
 )
-@findings_options(CODES, "OBS_RULES_IGNORE")
+@option(
+    "--alertmanager",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Alertmanager's configuration: find owners that no route reaches.",
+)
+@findings_options((*CODES, *ROUTING_CODES), "OBS_RULES_IGNORE")
 @catalogue_options
 def check_command(
     files: tuple[Path, ...],
     runbooks: Path | None,
+    alertmanager: Path | None,
     handling: Handling,
     place: Workplace,
     catalogue: Catalogue,
@@ -78,14 +92,17 @@ def check_command(
     pages = _pages(loaded, runbooks)
     checked = Checked(
         command="rules check",
-        codes=CODES,
+        codes=(*CODES, *ROUTING_CODES),
         looked_at={
             "files": [str(path) for path in paths],
             "alerts": [rule.name for rule in loaded if rule.is_alert],
             "sources": source_names(catalogue),
             "runbooks": sorted(pages or ()),
         },
-        findings=check(loaded, catalogue, pages, whole=not unread),
+        findings=[
+            *check(loaded, catalogue, pages, whole=not unread),
+            *(check_routes(loaded, _routing(alertmanager)) if alertmanager else ()),
+        ],
         unread=unread,
     )
     tell(checked, handling, lambda finding: _located(finding, place))
@@ -96,6 +113,10 @@ def _read(path: Path) -> list[Rule]:
         content = sys.stdin.buffer.read(MAX_BYTES + 1)
         return read_rules(not_too_large(content, "standard input"), "standard input")
     return read_rules(read_file(path), str(path))
+
+
+def _routing(path: Path) -> Routing:
+    return read_routing(read_file(path), str(path))
 
 
 def _pages(loaded: Sequence[Rule], given: Path | None) -> Mapping[str, Page] | None:

@@ -156,7 +156,7 @@ def _unreadable_patterns(selector: Selector) -> Iterator[Fault]:
 def _check_source(selector: Selector, catalogue: Catalogue) -> Iterator[Fault]:
     """Yield a fault if the selector names a source, and the project has no such source."""
     named = [m for m in selector.matchers if m.label in IDENTITY_LABELS and not m.is_variable]
-    wanted = [m for m in named if m.operator == "="]
+    wanted = [m for m in named if m.operator == "=" and m.value]  # "" asks for no label at all
     if not wanted or catalogue.sources is None:
         return
     if not any(selector.selects(source_labels(source)) for source in catalogue.sources):

@@ -91,7 +91,8 @@ def read_rules(content: bytes, name: str) -> list[Rule]:
             f"{name} is not YAML: {' '.join(str(error).split())}",
             f"try: promtool check rules {name}",
         ) from error
-    groups = _list(root, "groups", name)
+    # A PrometheusRule of Kubernetes has below spec what a rule file has at its top.
+    groups = _list(yaml_files.value_of(root, "spec") or root, "groups", name)
     return [
         _rule(rule, yaml_files.text_of(yaml_files.value_of(group, "name")) or "", name)
         for group in groups

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -135,8 +136,12 @@ def test_a_critical_source_pages_and_its_warning_is_silenced(
     assert push().returncode == 0
     until(lambda: alerting.told("/pagerduty"), "the pager")
     event = alerting.told("/pagerduty")[0]
-    assert event["payload"]["summary"] == "🚨 [CRITICAL] SourceCriticalStale"
-    assert "Last Update: 144 hours ago" in event["payload"]["custom_details"]["summary"]
+    assert event["payload"]["summary"] == (
+        "🚨 [CRITICAL] SourceCriticalStale: transaction_labels source is critically stale (>5 days)"
+    )
+    details = event["payload"]["custom_details"]
+    assert (details["table"], details["last_update"]) == ("app.transaction_labels", "144 hours ago")
+    assert details["owner"] == "LedgerMind ML"
     assert event["payload"]["severity"] == "critical"
     until(lambda: "🚨 [CRITICAL] SourceCriticalStale" in titles(alerting), "Slack as well")
     until(lambda: suppressed(alerting) == {"SourceStaleTransactionLabels"}, "the warning is silent")
@@ -147,20 +152,66 @@ def suppressed(alerting: Chain) -> set[str]:
     return {a["labels"]["alertname"] for a in alerts if a["status"]["inhibitedBy"]}
 
 
+def test_each_critical_source_is_paged_on_its_own(alerting: Chain) -> None:
+    tables = ["transactions", "transaction_labels", "ml_features"]
+    post_alerts(alerting.alertmanager.url, [critical(table) for table in tables])
+    until(lambda: len(alerting.told("/pagerduty")) == len(tables), "a page per source")
+    pages = alerting.told("/pagerduty")
+    told = {page["payload"]["custom_details"]["table"] for page in pages}
+    assert told == {f"app.{table}" for table in tables}
+    assert len({page["dedup_key"] for page in pages}) == len(tables)
+
+
+def test_each_alert_reaches_its_owner_and_the_fall_back_gets_the_rest(alerting: Chain) -> None:
+    owned = {"alertname": "SourceEmpty", "severity": "warning", "owner": "LedgerMind ML"}
+    typo = {**owned, "owner": "Ledgermind"}
+    nobody = {"alertname": "FreshnessRunFailing", "severity": "warning"}
+    post_alerts(alerting.alertmanager.url, [owned, typo, nobody])
+    until(lambda: len(alerting.told("/slack")) == len([owned, typo, nobody]), "all are told")
+    channels = sorted(message["channel"] for message in alerting.told("/slack"))
+    assert channels == ["#data-quality", "#data-quality", "#ledgermind-ml"]
+    until(lambda: len(alerting.mail.letters) == len(channels), "all are mailed")
+    addresses = sorted(letter["To"] for letter in alerting.mail.letters)
+    assert addresses == ["data-quality@ledger-mind.org"] * 2 + ["ml@ledger-mind.org"]
+
+
+def test_the_dead_mans_switch_is_fed_and_nobody_else_hears_of_it(alerting: Chain) -> None:
+    until(lambda: alerting.told("/watchdog"), "the watchdog")
+    (message, *_) = alerting.told("/watchdog")
+    assert [alert["labels"]["alertname"] for alert in message["alerts"]] == ["Watchdog"]
+    assert "Watchdog" not in "".join(titles(alerting))
+
+
+def critical(table: str) -> dict[str, str]:
+    place = {"project": "ledgermind", "target": "prod", "package": "ledgermind", "source": "app"}
+    return {"alertname": "SourceEmpty", "severity": "critical", "table": table, **place}
+
+
+def post_alerts(url: str, alerts: list[dict[str, str]]) -> None:
+    texts = {"summary": "s", "last_update": "now", "runbook_url": "r", "prometheus_url": "p"}
+    body = json.dumps([{"labels": labels, "annotations": texts} for labels in alerts]).encode()
+    request = urllib.request.Request(
+        f"{url}/api/v2/alerts", body, {"Content-Type": "application/json"}
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener.open(request, timeout=10).close()
+
+
 @pytest.mark.parametrize(
-    ("labels", "receiver"),
+    ("labels", "receivers"),
     [
-        (["severity=warning", "alertname=SourceStaleTransactions"], "team"),
-        (["severity=critical", "alertname=SourceCriticalStale"], "team-and-pager"),
-        (["severity=warning", "alertname=FreshnessPushMissing"], "team"),
-        (["alertname=SomethingElse"], "team"),
+        (["severity=warning", "owner=LedgerMind ML"], "owner"),
+        (["severity=critical", "owner=LedgerMind ML"], "pager,owner"),
+        (["severity=critical", "owner=somebody"], "pager,fall-back"),
+        (["severity=warning", "alertname=FreshnessPushMissing"], "fall-back"),
+        (["severity=none", "alertname=Watchdog"], "watchdog"),
     ],
 )
-def test_each_alert_goes_to_its_receiver(labels: list[str], receiver: str) -> None:
+def test_each_alert_goes_to_its_receivers(labels: list[str], receivers: str) -> None:
     config = ROOT / "ops/alertmanager/alertmanager.yml"
     argv = [str(find("amtool")), "config", "routes", "test", f"--config.file={config}"]
     result = subprocess.run([*argv, *labels], capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stdout.strip()) == (0, receiver)
+    assert (result.returncode, result.stdout.strip()) == (0, receivers)
 
 
 def test_alertmanager_takes_its_configuration() -> None:

@@ -1,0 +1,199 @@
+"""``obs rules generate``: a project's own alert rules, and the cases that prove them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from ledgermind_obs.cli.help import DESTINATION, HelpfulCommand, in_group
+from ledgermind_obs.cli.options import Duration, option
+from ledgermind_obs.cli.project_options import Workplace, workplace_options
+from ledgermind_obs.dbt.meta_obs import settings_of
+from ledgermind_obs.errors import DestinationError
+from ledgermind_obs.lineage.graph import find_exposure
+from ledgermind_obs.lineage.watched import exposure_owners, watched_sources
+from ledgermind_obs.monitoring import generate
+from ledgermind_obs.monitoring.alerts import DOCUMENT_RUNBOOK
+from ledgermind_obs.monitoring.cases import cases
+from ledgermind_obs.monitoring.files import read_file
+from ledgermind_obs.render.yaml_document import to_yaml
+
+EXAMPLES = """
+obs rules generate --output rules/dbt_freshness.yml
+# cases for promtool test rules: each alert fires when it should, and only then
+obs rules generate --output rules/dbt_freshness.yml --tests rules/dbt_freshness_test.yml
+# in CI: are the files still what the project asks for?
+obs rules generate --output rules/dbt_freshness.yml --check
+# for the Prometheus operator
+obs rules generate --format kubernetes | kubectl apply -f -
+"""
+
+_COMMENT = """Alerts on the freshness of dbt sources. An age as an alert's value is in hours.
+
+Written by `obs rules generate`. Do not edit: change the dbt project or the command's options.
+
+A source is its project, target, package, source and table: every expression keeps all five apart.
+Nothing resolves because a series went away. What was last known counts for a week, or until a later
+successful run no longer has the source."""
+_CASES_COMMENT = "Cases for `promtool test rules`. Written by `obs rules generate`; do not edit."
+_STDOUT = Path("-")
+_SHOWN_LINES = 60
+
+
+@click.command("generate", cls=HelpfulCommand, examples=EXAMPLES)
+@option(
+    "--gated",
+    multiple=True,
+    metavar="EXPOSURE",
+    help="Page if data upstream of this exposure is too old for its gate.  "
+    "[default: exposures with meta.obs]",
+)
+@option("--critical-after", type=Duration(), help="Age at which any source is critical: 5d.")
+@option("--runbook-url", default=DOCUMENT_RUNBOOK, help="Page that explains each alert.")
+@option(
+    "--without-general",
+    is_flag=True,
+    help="Leave out the rules that another project's file on the same Prometheus has already.",
+)
+@in_group(
+    DESTINATION,
+    option(
+        "--output",
+        env="OBS_RULES_OUTPUT",
+        type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+        default="-",
+        help="File to write; - is stdout.",
+    ),
+    option(
+        "--tests",
+        env="OBS_RULES_TESTS",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Also write cases for promtool test rules to this file.",
+    ),
+    option(
+        "--format",
+        "output_format",
+        env="OBS_RULES_GENERATE_FORMAT",
+        type=click.Choice(["prometheus", "kubernetes"]),
+        default="prometheus",
+        help="Rule file, or a PrometheusRule manifest.",
+    ),
+    option(
+        "--check",
+        env="OBS_RULES_CHECK",
+        is_flag=True,
+        help="Write nothing; exit 1 if a file would change.",
+    ),
+)
+@workplace_options
+def generate_command(
+    gated: tuple[str, ...],
+    critical_after: float | None,
+    runbook_url: str,
+    without_general: bool,
+    output: Path,
+    tests: Path | None,
+    output_format: str,
+    check: bool,
+    place: Workplace,
+) -> None:
+    """Write the alert rules of a dbt project.
+
+    Each source with freshness gets an alert with its own limit, its owner and the exposures
+    downstream of it. The owner is meta.obs.owner, meta.owner, or the owners of those exposures.
+    docs/alerting.md explains every rule.
+    """
+    _refuse_contradictions(output, tests, output_format, check=check)
+    plan = generate.Plan(
+        project=_project_name(place),
+        sources=watched_sources(
+            place.lineage,
+            settings_of(place.opened.manifest, place.project_dir),
+            [find_exposure(place.lineage, name) for name in gated],
+        ),
+        owners=exposure_owners(place.lineage),
+        runbook=runbook_url,
+        critical_after=critical_after,
+        general=not without_general,
+    )
+    files = dict(_files(plan, output, tests, output_format))
+    if check:
+        _compare(files)
+    else:
+        for path, text in files.items():
+            _write(path, text)
+
+
+def _refuse_contradictions(
+    output: Path, tests: Path | None, output_format: str, *, check: bool
+) -> None:
+    if check and output == _STDOUT:
+        raise click.UsageError("--check needs the file to compare: --output FILE")
+    if tests and output == _STDOUT:
+        raise click.UsageError("--tests needs the file that it tests: --output FILE")
+    if tests and output_format == "kubernetes":
+        raise click.UsageError("promtool reads no PrometheusRule: use --tests without --format")
+    if tests and tests == output:
+        raise click.UsageError("--tests and --output are the same file")
+
+
+def _project_name(place: Workplace) -> str:
+    named = place.opened.manifest.metadata.project_name
+    return named or (place.project.name if place.project else "")
+
+
+def _files(
+    plan: generate.Plan, output: Path, tests: Path | None, output_format: str
+) -> Iterator[tuple[Path, str]]:
+    """Yield each file and what is to be in it."""
+    document = {"groups": generate.groups(plan)}
+    if output_format == "kubernetes":
+        document = generate.kubernetes(plan)
+    yield output, to_yaml(document, _COMMENT)
+    if tests:
+        rules = os.path.relpath(output, tests.parent)
+        yield tests, to_yaml(cases(plan, rules), _CASES_COMMENT)
+
+
+def _compare(files: dict[Path, str]) -> None:
+    """Print how the files differ from what they should be, and exit 1 if any does."""
+    changed = False
+    for path, wanted in files.items():
+        found = read_file(path).decode(errors="replace") if path.exists() else ""
+        if found != wanted:
+            changed = True
+            click.echo(f"{path} is not what the project asks for" if found else f"{path}: no file")
+            _show(difflib.unified_diff(found.splitlines(), wanted.splitlines(), n=2, lineterm=""))
+    if changed:
+        click.echo("next: run the command without --check, and commit the files")
+        sys.exit(1)
+
+
+def _show(difference: Iterator[str]) -> None:
+    lines = list(difference)[2:]
+    for line in lines[:_SHOWN_LINES]:
+        click.echo(f"    {line}")
+    if len(lines) > _SHOWN_LINES:
+        click.echo(f"    and {len(lines) - _SHOWN_LINES} more lines")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole, or print it; raises DestinationError."""
+    if path == _STDOUT:
+        click.echo(text, nl=False)
+        return
+    from ledgermind_obs.sinks.files import check_file, write_atomically
+
+    target = path.resolve() if path.is_symlink() else path
+    try:
+        check_file(target)
+        write_atomically(target, text.encode(), 0o644)
+    except OSError as error:
+        raise DestinationError(
+            f"cannot write {path}: {error.strerror}", "name a file in a folder that exists"
+        ) from error
