@@ -38,7 +38,7 @@ COMMAND_SECONDS = 120.0
 # What stands in a command line of the pages for something that a reader has, and what it is here.
 BOARD = "ops/grafana/dashboards/ml-source-freshness.json"
 STANDS_FOR = {
-    "/app/warehouse": "warehouse",
+    **dict.fromkeys(("/app/warehouse", "/app/shop"), "warehouse"),
     "http://pushgateway:9091": "$PUSHGATEWAY_URL",
     **dict.fromkeys(("http://prometheus:9090", "http://thanos-query:10902"), "$PROMETHEUS_URL"),
     "target/run_results.json": "$DBT_TARGET_PATH/run_results.json",
@@ -46,7 +46,7 @@ STANDS_FOR = {
     "target/stage.json": "$DBT_TARGET_PATH/run_results.json",
     "target/marts.json": "$DBT_TARGET_PATH/run_results.json",
     **dict.fromkeys(("DIR", "main-target", "trained"), "$DBT_TARGET_PATH"),
-    **dict.fromkeys(("NAME", "EXPOSURE"), "ml_training_pipeline"),
+    **dict.fromkeys(("NAME", "EXPOSURE", "training"), "ml_training_pipeline"),
     "NODE": "app.transactions",
     "app.orders": "app.transactions",
     "source:app.orders": "source:app.transactions",
@@ -55,11 +55,16 @@ STANDS_FOR = {
     "boards": "ops/grafana/dashboards",
     "monitoring/rules": "prometheus/rules",
     "handbook": "docs",
+    "rules/dbt_freshness.yml": "generated.yml",
+    "rules/dbt_freshness_test.yml": "generated_test.yml",
 }
 # Command lines that this chain has no part for, each with the reason.
 NOT_HERE = {
     "obs dashboard import -": "reads its standard input; tests/unit/test_import.py has it",
     "obs rules check rules --runbooks handbook": "a folder that is named as the command",
+    "obs freshness forget": "would take the others' group; tests/integration/test_forget.py has it",
+    "obs freshness push --artifact": "is older than what was pushed here; tests/unit has it",
+    "--mail": "sends mail; tests/unit/test_mail.py has it",
     "shard=": "shards would meet the other groups here; tests/integration/test_shards.py has them",
 }
 
