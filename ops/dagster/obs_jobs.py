@@ -9,10 +9,7 @@ import subprocess
 
 import dagster as dg
 
-GATE = (
-    "obs freshness check --exposure ml_training_pipeline"
-    " --allow-no-freshness app.suggestion_events --allow-no-freshness app.suggestion_feedback"
-)
+GATE = "obs freshness check --exposure ml_training_pipeline"
 PATH = f"{os.environ.get('OBS_BIN', '/opt/obs/bin')}:{os.environ['PATH']}"
 
 

@@ -63,7 +63,7 @@ NOT_HERE = {
     "obs dashboard import -": "reads its standard input; tests/unit/test_import.py has it",
     "obs rules check rules --runbooks handbook": "a folder that is named as the command",
     "obs freshness forget": "would take the others' group; tests/integration/test_forget.py has it",
-    "obs freshness push --artifact": "is older than what was pushed; tests/unit/test_artifact_place.py has it",
+    "obs freshness push --artifact": "is older than the last push; tests/unit has it",
     "--mail": "sends mail; tests/unit/test_mail.py has it",
     "shard=": "shards would meet the other groups here; tests/integration/test_shards.py has them",
 }
