@@ -130,6 +130,8 @@ def prometheus(
         f"--config.file={_config_file(directory / 'prometheus.yml', config)}",
         f"--storage.tsdb.path={directory / 'prometheus'}",
         "--storage.tsdb.retention.time=60d",
+        # An alert that fires before Alertmanager is found would else be told a minute later.
+        "--rules.alert.resend-delay=2s",
     ]
     if past:
         _backfill(directory, past)

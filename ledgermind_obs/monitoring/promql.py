@@ -124,18 +124,29 @@ def parse(expression: str) -> Query:
     )
 
 
+_STRING = r'"(?:\\.|[^"\\])*"'
+_MATCHER = re.compile(rf"\w+(?:=~|!~|!=|=){_STRING}")
+_BRACES = re.compile(rf"\{{{_MATCHER.pattern}(?:,{_MATCHER.pattern})*\}}")
+
+
 def normal_form(expression: str) -> str:
     """Return an expression as the parser writes it, so that two ways to write one are the same.
 
-    What is not PromQL, or too long to be parsed, comes back with its spaces made one.
+    Matchers are in the order of their labels, as Prometheus writes them. What is not PromQL, or too
+    long to be parsed, comes back with its spaces made one.
     """
     import promql_parser
 
     try:
         parse(expression)
-        return str(promql_parser.parse(expression))
+        written = str(promql_parser.parse(expression))
     except ValueError:
-        return " ".join(expression.split())
+        written = " ".join(expression.split())
+    return _BRACES.sub(_in_order, written)
+
+
+def _in_order(braces: re.Match[str]) -> str:
+    return "{" + ",".join(sorted(_MATCHER.findall(braces[0]))) + "}"
 
 
 def _nodes(node: Expr) -> Iterator[Any]:
