@@ -182,9 +182,15 @@ class Ward:
         return [rule for group in groups for rule in group["rules"]]
 
     def sends(self) -> bool:
-        """Return whether Prometheus has somebody to send alerts to."""
+        """Return whether Prometheus has somebody to send alerts to, and what always fires arrives."""
         found = json.loads(self.prometheus.request("/api/v1/alertmanagers"))["data"]
-        return bool(found["activeAlertmanagers"])
+        if not found["activeAlertmanagers"]:
+            return False
+        alerts = json.loads(self.alertmanager.request("/api/v2/alerts"))
+        arrived = {alert["labels"]["alertname"] for alert in alerts}
+        return (
+            not any(rule["name"] == "Watchdog" for rule in self._rules()) or "Watchdog" in arrived
+        )
 
     def groups(self) -> list[Mapping[str, str]]:
         """Return the labels of the gateway's groups."""
