@@ -267,9 +267,9 @@ def broken_rule(ward: Ward, config: Yaml) -> None:
 
 def other_limit(ward: Ward, config: Yaml) -> None:
     content = (ward.directory / "rules" / "dbt_freshness.yml").read_text()
-    assert "/ 3600 > 120" in content
+    assert "> 432000" in content
     path = ward.directory / "other.yml"
-    path.write_text(content.replace("/ 3600 > 120", "/ 3600 > 1200"))
+    path.write_text(content.replace("> 432000", "> 4320000"))
     config["rule_files"] = [str(path), str(ward.directory / "rules" / "canary.yml")]
 
 

@@ -182,7 +182,7 @@ class Ward:
         return [rule for group in groups for rule in group["rules"]]
 
     def sends(self) -> bool:
-        """Return whether Prometheus has somebody to send alerts to, and what always fires arrives."""
+        """Return whether Prometheus has somebody to send to, and what always fires arrives."""
         found = json.loads(self.prometheus.request("/api/v1/alertmanagers"))["data"]
         if not found["activeAlertmanagers"]:
             return False
