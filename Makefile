@@ -66,11 +66,16 @@ faults-prove: $(VENV) ## break the product on purpose, and see that the faults' 
 truth: $(VENV) ## 20,000 random histories: what is claimed of the data's age, and what is true
 	@$(PYTHON) -m tests.truth
 
+.PHONY: truth-warehouse
+truth-warehouse: $(VENV) ## 200 random histories on a real PostgreSQL and dbt: some forty minutes
+	@$(PYTHON) -m tests.truth.warehouse
+
 .PHONY: bench
 bench: $(VENV) ## what obs costs, as ratios of one run
 	@$(PYTHON) -m bench.exposition
 	@$(PYTHON) -m bench.push
 	@$(PYTHON) -m bench.lineage
+	@$(PYTHON) -m bench.gate
 	@$(PYTHON) -m bench.rules
 	@$(PYTHON) -m bench.freshness_engines
 
