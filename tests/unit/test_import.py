@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 
 from ledgermind_obs.cli import root
 from ledgermind_obs.http import client
+from ledgermind_obs.monitoring.dashboard import check, read_dashboard
+from ledgermind_obs.monitoring.expressions import Catalogue
 from tests.fake_grafana import ADMIN, EDITOR, VIEWER, FakeGrafana, Kept, fake_grafana, said
 
 OURS = Path(__file__).parents[2] / "ops/grafana/dashboards/ml-source-freshness.json"
@@ -59,11 +61,15 @@ def test_a_new_dashboard_is_created_and_what_the_document_shows_is_printed(
     }
 
 
-def test_without_a_file_it_is_the_dashboard_that_comes_with_obs(grafana: FakeGrafana) -> None:
+def test_without_a_file_it_is_a_dashboard_for_any_project(grafana: FakeGrafana) -> None:
     result = obs(grafana, "import")
 
     assert result.exit_code == 0, result.output
-    assert list(grafana.dashboards) == ["ml-freshness"]
+    (kept,) = grafana.dashboards.values()
+    assert (kept.model["uid"], kept.model["title"]) == ("dbt-freshness", "dbt source freshness")
+    assert "ledgermind" not in json.dumps(kept.model).lower()
+    read = read_dashboard(json.dumps(kept.model).encode(), "board.json")
+    assert check(read, Catalogue(None)) == []
 
 
 def test_a_second_import_of_the_same_makes_no_version(grafana: FakeGrafana) -> None:
