@@ -33,7 +33,7 @@ from ledgermind_obs.monitoring.dashboard import (
 )
 from ledgermind_obs.monitoring.expressions import Catalogue
 from ledgermind_obs.monitoring.files import dashboard_files, read_file, shipped_template
-from ledgermind_obs.monitoring.grafana import Grafana, Outcome
+from ledgermind_obs.monitoring.grafana import NEW_FOLDER, Grafana, Outcome
 from ledgermind_obs.render.documents import to_json
 
 _PATH = click.Path(path_type=Path, allow_dash=True)
@@ -167,15 +167,19 @@ def import_command(
     project; obs dashboard generate makes one for yours. With --format json, one object is printed
     per dashboard.
     """
-    place = _folder(grafana, folder, create=create_folder, dry_run=dry_run) if folder else None
     resolve = _resolver(grafana, datasource)
 
+    @functools.cache  # Grafana is asked once, and after a dashboard was read
+    def place() -> str | None:
+        grafana.refuse_what_is_too_old()
+        return _folder(grafana, folder, create=create_folder, dry_run=dry_run) if folder else None
+
     def put(board: Dashboard) -> None:
-        found = resolve(board)
+        folder_uid, found = place(), resolve(board)
         outcome = grafana.put(
-            found, folder_uid=place, message=message, force=force, dry_run=dry_run
+            found, folder_uid=folder_uid, message=message, force=force, dry_run=dry_run
         )
-        _show(found, outcome, grafana.endpoint.url, output)
+        _show(found, outcome, grafana, output)
 
     _each(_readers(files) if files else [_for_any_project], put)
 
@@ -194,11 +198,7 @@ def diff(files: tuple[Path, ...], grafana: Grafana, datasource: str | None, outp
     def compare(board: Dashboard) -> None:
         found = resolve(board)
         stored = grafana.find(found.uid)
-        lines = (
-            dashboards.differences(stored.model, found.model)
-            if stored
-            else [f"{found.uid} is not in Grafana"]
-        )
+        lines = grafana.differences(stored, found) if stored else [f"{found.uid} is not in Grafana"]
         differing.extend(lines)
         _show_differences(found, lines, output)
 
@@ -238,13 +238,13 @@ def check(
     tell(checked, handling)
 
 
-def _folder(grafana: Grafana, wanted: str, *, create: bool, dry_run: bool) -> str | None:
-    """Return the folder's uid; None stands for one that a dry run does not make."""
+def _folder(grafana: Grafana, wanted: str, *, create: bool, dry_run: bool) -> str:
+    """Return the folder's uid; a dry run makes none."""
     found = grafana.find_folder(wanted)
     if found is not None:
         return found
     if create:
-        return None if dry_run else grafana.create_folder(wanted)
+        return NEW_FOLDER if dry_run else grafana.create_folder(wanted)
     raise ConfigurationError(
         f"{grafana.endpoint.url} has no folder {wanted!r}",
         "name another with --folder, or let it be made with --create-folder",
@@ -295,14 +295,14 @@ def _read(path: Path) -> Dashboard:
     return read_dashboard(read_file(path), str(path))
 
 
-def _show(found: Dashboard, outcome: Outcome, url: str, output: str) -> None:
+def _show(found: Dashboard, outcome: Outcome, grafana: Grafana, output: str) -> None:
     if output == "json":
         click.echo(to_json({**msgspec.structs.asdict(outcome), "file": found.name}))
         return
     version = f"version {outcome.version}" if outcome.version else ""
     click.echo("  ".join(filter(None, [outcome.action, outcome.uid, found.title, version])))
     if outcome.url:
-        click.echo(f"    {url}{outcome.url}")
+        click.echo(f"    {grafana.link(outcome.url)}")
 
 
 def _show_differences(found: Dashboard, lines: list[str], output: str) -> None:

@@ -214,7 +214,9 @@ def _is_v2(document: Mapping[str, Any]) -> bool:
 
 
 def _comparable(model: Mapping[str, Any]) -> Model:
-    return {key: value for key, value in model.items() if key not in _SERVER_FIELDS}
+    """Return the model without what Grafana sets itself, its title trimmed as Grafana trims it."""
+    kept = {key: value for key, value in model.items() if key not in _SERVER_FIELDS}
+    return kept | ({"title": kept["title"].strip()} if isinstance(kept.get("title"), str) else {})
 
 
 def _differences(stored: Any, wanted: Any, path: str) -> Iterator[str]:

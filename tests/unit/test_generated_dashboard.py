@@ -14,7 +14,7 @@ from ledgermind_obs.cli import root
 from ledgermind_obs.monitoring.board import uid_of
 from ledgermind_obs.monitoring.promql import parse
 from ledgermind_obs.monitoring.template import ABSENT, filled
-from tests.fake_grafana import ADMIN, colour_of, fake_grafana
+from tests.fake_grafana import ADMIN, EIGHT, NEW, colour_of, fake_grafana
 from tests.unit.test_generated_rules import exposure, project, source
 
 OURS = ("ledgermind", "transaction", "ml_features", "ml training")
@@ -289,11 +289,11 @@ def test_any_projects_dashboard_passes_the_check(drawn: tuple[list[Model], list[
         assert result.exit_code == 0, result.output
 
 
-@pytest.mark.parametrize("old", [False, True])
-def test_it_is_imported_once_and_then_unchanged(tmp_path: Path, *, old: bool) -> None:
+@pytest.mark.parametrize("version", [EIGHT, NEW])
+def test_it_is_imported_once_and_then_unchanged(tmp_path: Path, version: str) -> None:
     manifest = project(tmp_path, *sources(40, 9), exposures=[])
     generated = run(manifest).stdout
-    with fake_grafana(old=old) as grafana:
+    with fake_grafana(version) as grafana:
         env = {"GRAFANA_URL": grafana.url, "GRAFANA_API_KEY": ADMIN}
         argv = ["dashboard", "import", "-"]
         told = [CliRunner().invoke(root, argv, env=env, input=generated) for _ in range(2)]
