@@ -29,9 +29,7 @@ def seven() -> Iterator[FakeGrafana]:
         yield server
 
 
-def ask(
-    grafana: FakeGrafana, path: str, body: Any = None, key: str = EDITOR
-) -> tuple[int, Any]:
+def ask(grafana: FakeGrafana, path: str, body: Any = None, key: str = EDITOR) -> tuple[int, Any]:
     endpoint = Endpoint.parse(grafana.url, authorization=bearer_auth(key), tls=Tls(), timeout=5)
     content = json.dumps(body).encode() if body is not None else None
     method = "GET" if body is None else "POST"
