@@ -81,7 +81,7 @@ obs dashboard diff board.json --format json
 
 @click.group()
 def dashboard() -> None:
-    """Generate Grafana dashboards, check them, and import them."""
+    """Write Grafana dashboards, check and import them."""
 
 
 dashboard.add_command(generate_command)
