@@ -22,7 +22,8 @@ from ledgermind_obs.monitoring.template import ABSENT, filled
 
 MOST_TILES = 6
 # The template's panels that not every project has, or has in another form, by their id.
-_TILE, _STATES, _TREND = 1, 21, 4
+_TILE, _TREND = 1, 4
+_OF_MANY = (21, 22)
 _OF_EXPOSURES = frozenset({12, 13, 14})
 _SOURCE_ROW = 8
 _OF_TABLES = frozenset({9, 10, 11})
@@ -31,6 +32,8 @@ _MOST_TABLES = 25
 _MOST_OPEN_ROWS = 4
 _TILES_IN_A_ROW = 3
 _HOUR = 3600
+_TENTHS, _MINUTES = 10, 60
+_ABOVE_A_LINE = 13 / 12
 _NUMBERS = ("", "", "two ", "three ", "four ", "five ", "six ")
 
 Limits = tuple[float | None, float | None]
@@ -124,6 +127,7 @@ def _words(board: Board) -> dict[str, Any]:
         "every_table": f"the {_MOST_TABLES} oldest tables"
         if board.has_large_source
         else "every table",
+        **_rounding(board.sources),
         **_steps((warn, error)),
         **_chosen("project", board.starts_with[0]),
         **_chosen("target", board.starts_with[1]),
@@ -144,8 +148,8 @@ def _panels(board: Board, template: Sequence[Model], words: Mapping[str, Any]) -
             _moved(_trend(board, by_id[_TREND], words), _bottom(top) - _top([by_id[_TREND]]))
         )
     else:
-        top = [filled(by_id[_STATES], words)]
-    rest = [panel for panel in template if panel["id"] not in {_TILE, _STATES, _TREND}]
+        top = [filled(by_id[number], words) for number in _OF_MANY]
+    rest = [panel for panel in template if panel["id"] not in {_TILE, _TREND, *_OF_MANY}]
     if not board.exposures:
         rest = _without(rest, _OF_EXPOSURES)
     moved = [_moved(filled(panel, words), _bottom(top) - _top(rest)) for panel in rest]
@@ -165,7 +169,7 @@ def _tiles(board: Board, template: Model, words: Mapping[str, Any]) -> list[Mode
         tile = filled(template, {**words, **_tile_words(source, board)})
         number = index + 1 if index + 1 < _TREND else 100 + index
         grid = {**tile["gridPos"], **place, "w": width}
-        made.append(_finer({**tile, "id": number, "gridPos": grid}, limits_of(source)))
+        made.append({**tile, "id": number, "gridPos": grid})
     return made
 
 
@@ -175,6 +179,7 @@ def _tile_words(source: Source, board: Board) -> dict[str, Any]:
         "table": ".".join(labels.values()),
         "matchers": ", ".join(f"{name}={_string(text)}" for name, text in labels.items()),
         "limits": _told(limits_of(source)),
+        **_rounding([source]),
         **_steps(limits_of(source)),
     }
 
@@ -203,6 +208,7 @@ def _trend(board: Board, template: Model, words: Mapping[str, Any]) -> Model:
         "tables": f"the {number}table{'s' if count > 1 else ''} {which}",
         "limits": _lines(shared),
         "lines": "off" if shared == (None, None) else "dashed",
+        "ceiling": _ceiling(shared),
         **_steps(shared),
     }
     filled_in: Model = filled(template, {**words, **own})
@@ -228,7 +234,8 @@ def _steps(limits: Limits) -> dict[str, Any]:
 
 
 def _number(value: float) -> float:
-    return int(value) if value.is_integer() else round(value, 4)
+    rounded = round(value, 4)
+    return int(rounded) if rounded.is_integer() else rounded
 
 
 def _hours(limit: float) -> str:
@@ -257,24 +264,32 @@ def _lines(limits: Limits) -> str:
     return f" The dashed lines are the limits of {' and '.join(hours)} hours."
 
 
-def _finer(panel: Model, limits: Limits) -> Model:
-    """Return a tile with more decimals if its limits are short."""
-    shortest = min((limit for limit in limits if limit is not None), default=float("inf"))
-    least = 2 if shortest < _HOUR else 1 if shortest < 10 * _HOUR else 0
-    config = panel["fieldConfig"]
-    decimals = max(least, config["defaults"].get("decimals", 0))
-    return {
-        **panel,
-        "fieldConfig": {**config, "defaults": {**config["defaults"], "decimals": decimals}},
-    }
+def _ceiling(limits: Limits) -> float | None:
+    """Return up to where a chart's axis must reach in hours, so that its lines are seen."""
+    found = [limit for limit in limits if limit is not None]
+    return _number(max(found) * _ABOVE_A_LINE / _HOUR) if found else None
+
+
+def _rounding(sources: Iterable[Source]) -> dict[str, float]:
+    """Return into how many parts of an hour ages are rounded down, and what depends on that.
+
+    Every limit is then a whole number of parts, so that no age is on the wrong side of it. Above
+    ``just_now`` an age is no longer less than none.
+    """
+    limits = [limit for source in sources for limit in limits_of(source) if limit is not None]
+    if all((limit * _TENTHS / _HOUR).is_integer() for limit in limits):
+        return {"parts": _TENTHS, "decimals": 1, "just_now": -0.5 / _TENTHS}
+    return {"parts": _MINUTES, "decimals": 2, "just_now": round(-0.5 / _MINUTES, 4)}
 
 
 def _of_the_oldest(panel: Model) -> Model:
-    """Return a panel that shows the highest values only."""
-    targets = [
-        {**target, "expr": f"topk by (project, target) ({_MOST_TABLES},\n  {target['expr']}\n)"}
-        for target in panel["targets"]
-    ]
+    """Return a panel that shows the highest values only, the highest first."""
+
+    def highest(target: Model) -> str:
+        found = f"topk by (project, target) ({_MOST_TABLES},\n  {target['expr']}\n)"
+        return f"sort_desc({found})" if target["instant"] else found
+
+    targets = [{**target, "expr": highest(target)} for target in panel["targets"]]
     return {**panel, "targets": targets}
 
 

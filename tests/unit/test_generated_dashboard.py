@@ -111,8 +111,24 @@ def test_each_tile_has_the_limits_of_its_own_source(tmp_path: Path) -> None:
     words = {tile["title"].split()[0]: tile["description"] for tile in tiles(model)}
     assert "Green below 36 hours, yellow below 720, red from there on." in words["both"]
     assert "Green below 1.5 hours, red from there on." in words["only"]
-    (short,) = [t for t in tiles(model) if t["title"].startswith("only")]
-    assert short["fieldConfig"]["defaults"]["decimals"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "parts", "decimals"),
+    [("2 day", 10, 1), ("90 minute", 10, 1), ("15 minute", 60, 2), ("400 minute", 60, 2)],
+)
+def test_an_age_is_rounded_so_that_it_is_on_the_right_side_of_its_limit(
+    tmp_path: Path, limit: str, parts: int, decimals: int
+) -> None:
+    day = source("day")
+    model = board(project(tmp_path, source("short", **limits(limit)), day, exposures=[]))
+    first, second = tiles(model)[1], tiles(model)[0]
+    assert f"floor({parts} * " in first["targets"][0]["expr"]
+    assert first["targets"][0]["expr"].count(f") / {parts}\n") == 1
+    assert first["fieldConfig"]["defaults"]["decimals"] == decimals
+    assert "floor(10 * " in second["targets"][0]["expr"]
+    (table,) = [p for p in model["panels"] if p["title"] == "State of every source"]
+    assert f"floor({parts} * " in table["targets"][1]["expr"]
 
 
 def test_limits_that_sources_do_not_share_are_no_lines_and_colour_no_ages(tmp_path: Path) -> None:
@@ -126,9 +142,11 @@ def test_limits_that_sources_do_not_share_are_no_lines_and_colour_no_ages(tmp_pa
     trend, table = trend_and_table(day, week)
     assert trend["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"]["mode"] == "off"
     assert "dashed" not in trend["description"]
+    assert trend["fieldConfig"]["defaults"]["custom"]["axisSoftMax"] is None
     assert '"green"' not in json.dumps(ages_steps(table))
     trend, table = trend_and_table(week)
     assert trend["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"]["mode"] == "dashed"
+    assert trend["fieldConfig"]["defaults"]["custom"]["axisSoftMax"] == 234
     assert "The dashed lines are the limits of 168 and 216 hours." in trend["description"]
     assert "the table shown above" in trend["description"]
     assert colour_of(ages_steps(table), 200) == "yellow"
@@ -202,7 +220,11 @@ def test_a_few_tables_have_a_tile_and_of_many_those_that_matter_most(tmp_path: P
     assert len(tiles(board(project(tmp_path, *many, exposures=[exposure("x", *ids[:4])])))) == 4
     assert len(tiles(board(project(tmp_path, *many, exposures=[wide, gated])))) == 2
     none = board(project(tmp_path, *many, exposures=[wide]))
-    assert titles(none)[:2] == ["Sources in each state", "State of every source"]
+    assert titles(none)[:3] == [
+        "Sources in each state",
+        "The 25 tables nearest to error_after, or past it",
+        "State of every source",
+    ]
 
 
 def test_tiles_can_be_named_in_an_order(tmp_path: Path) -> None:
@@ -222,7 +244,7 @@ def test_five_hundred_sources_are_as_few_panels_as_five(tmp_path: Path, names: i
     model = board(manifest)
     (row,) = [panel for panel in model["panels"] if panel.get("repeat")]
     everything = [*model["panels"], *row["panels"]]
-    assert len(everything) <= 8
+    assert len(everything) <= 9
     # many sources: their rows are closed; a large one: only its oldest tables are shown
     assert row["collapsed"] is (names > 1)
     shares = [p for p in everything if p["title"].startswith("Age, as a share")]
