@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ledgermind_obs.cli import completion
 from ledgermind_obs.cli.generated_files import put, refuse_check_of_stdout
 from ledgermind_obs.cli.help import DESTINATION, HelpfulCommand, in_group
 from ledgermind_obs.cli.options import option
@@ -16,10 +17,11 @@ from ledgermind_obs.dbt.meta_obs import settings_of
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.lineage.graph import Lineage, find_node, sources_of
 from ledgermind_obs.monitoring.alerts import DOCUMENT_RUNBOOK
-from ledgermind_obs.monitoring.board import MOST_TILES, Board, chosen_tiles, model
+from ledgermind_obs.monitoring.board import MOST_TILES, Board, chosen_tiles, config_map, model
 from ledgermind_obs.monitoring.dashboard import Model, as_file, check_identity
 from ledgermind_obs.monitoring.files import shipped_template
 from ledgermind_obs.render.subject import ML_TRAINING, subject_of
+from ledgermind_obs.render.yaml_document import to_yaml
 
 EXAMPLES = """
 obs dashboard generate --output dashboards/dbt_freshness.json
@@ -27,9 +29,13 @@ obs dashboard generate --output dashboards/dbt_freshness.json
 obs dashboard generate --output dashboards/dbt_freshness.json --check
 # a tile for each of these tables, in this order
 obs dashboard generate --tile app.orders --tile app.payments
+# for Grafana's sidecar, as kube-prometheus-stack has it
+obs dashboard generate --format kubernetes | kubectl apply -f -
 # without a file in between
 obs dashboard generate | obs dashboard import -
 """
+
+_COMMENT = "Written by `obs dashboard generate`; do not edit."
 
 
 @click.command("generate", cls=HelpfulCommand, examples=EXAMPLES)
@@ -38,6 +44,7 @@ obs dashboard generate | obs dashboard import -
     "tiles",
     multiple=True,
     metavar="SOURCE",
+    shell_complete=completion.nodes,
     help="Give this table a tile of its own, in the order named.  "
     f"[default: all, if they are {MOST_TILES} or fewer; else those upstream of exposures, "
     "or of exposures with meta.obs, if they are]",
@@ -65,6 +72,14 @@ obs dashboard generate | obs dashboard import -
         help="File to write; - is stdout.",
     ),
     option(
+        "--format",
+        "output_format",
+        env="OBS_DASHBOARD_GENERATE_FORMAT",
+        type=click.Choice(["grafana", "kubernetes"]),
+        default="grafana",
+        help="Dashboard, or a ConfigMap that Grafana's sidecar loads.",
+    ),
+    option(
         "--check",
         env="OBS_DASHBOARD_CHECK",
         is_flag=True,
@@ -80,6 +95,7 @@ def generate_command(
     all_projects: bool,
     show_target: str | None,
     output: Path,
+    output_format: str,
     check: bool,
     place: Workplace,
 ) -> None:
@@ -102,7 +118,10 @@ def generate_command(
         runbook=runbook_url,
         starts_with=("" if all_projects else project, show_target or ""),
     )
-    put({output: as_file(_checked(board))}, check=check)
+    made = _checked(board)
+    is_for_kubernetes = output_format == "kubernetes"
+    text = to_yaml(config_map(made), _COMMENT) if is_for_kubernetes else as_file(made)
+    put({output: text}, check=check)
 
 
 def _tiles(place: Workplace, named: Collection[str]) -> list[str]:

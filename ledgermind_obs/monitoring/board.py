@@ -16,7 +16,7 @@ import msgspec
 
 from ledgermind_obs.dbt.manifest import Source
 from ledgermind_obs.monitoring.alerts import DOCUMENT_RUNBOOK
-from ledgermind_obs.monitoring.dashboard import GRID_COLUMNS, MAX_UID_LENGTH, Model
+from ledgermind_obs.monitoring.dashboard import GRID_COLUMNS, MAX_UID_LENGTH, Model, as_file
 from ledgermind_obs.monitoring.generate import escaped, quoted
 from ledgermind_obs.monitoring.template import ABSENT, filled
 
@@ -82,6 +82,20 @@ def model(board: Board, template: Model) -> Model:
     frame = {key: value for key, value in template.items() if key != "panels"}
     panels = _panels(board, template["panels"], words)
     return {key: panels if key == "panels" else filled(frame[key], words) for key in template}
+
+
+def config_map(made: Model) -> dict[str, Any]:
+    """Return a dashboard as the manifest that Grafana's sidecar loads it from."""
+    slug = re.sub(r"[^a-z0-9]+", "-", made["uid"].lower()).strip("-") or "dbt-freshness"
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": f"grafana-dashboard-{slug}",
+            "labels": {"app.kubernetes.io/name": "ledgermind-obs", "grafana_dashboard": "1"},
+        },
+        "data": {f"{slug}.json": as_file(made).rstrip()},
+    }
 
 
 def uid_of(project: str) -> str:

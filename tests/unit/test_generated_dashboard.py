@@ -1,11 +1,14 @@
 """From a project to its dashboard, without Grafana."""
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
@@ -274,6 +277,19 @@ def test_check_says_what_would_change_and_what_to_do_and_writes_nothing(tmp_path
     assert "next: run the command without --check" in changed.output
     assert file.read_text() != before
     assert run(manifest, "--check").exit_code == 2
+
+
+@pytest.mark.parametrize("uid", ["dbt-freshness-shop", "A_b", "___"])
+def test_for_kubernetes_the_same_dashboard_is_in_a_config_map(tmp_path: Path, uid: str) -> None:
+    manifest = project(tmp_path, source("orders"), exposures=[])
+    plain = run(manifest, "--uid", uid).stdout
+    text = run(manifest, "--uid", uid, "--format", "kubernetes").stdout
+    found = yaml.safe_load(text)
+    kubernetes_validate.validate(found, "1.31", strict=True)
+    assert list(found["data"].values()) == [plain.rstrip()]
+    assert '\n      "uid"' in text  # as lines that a diff can show
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", found["metadata"]["name"])
 
 
 NAMES = st.sampled_from(["orders", "Orders", "a b", "x.y+z", 'q"uote', "größe", "$target", "1"])
