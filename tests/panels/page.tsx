@@ -37,9 +37,11 @@ const MARGIN = 8;
 const COLUMNS = 24;
 const CELL = 30;
 
+let drawing = 0;
 const root = createRoot(document.getElementById('board')!);
 
 async function draw({ title, theme: mode, width, from, to, panels }: Board) {
+  drawing += 1;
   const theme = themeOf(mode);
   const range = rangeOf(from, to);
   const ready = await Promise.all(
@@ -56,7 +58,7 @@ async function draw({ title, theme: mode, width, from, to, panels }: Board) {
         <div style={{ position: 'relative', width, height, background: theme.colors.background.canvas }}>
           <h1 style={{ ...theme.typography.h4, margin: 0, padding: '14px 16px' }}>{title}</h1>
           {panels.map((placed, index) => (
-            <At key={index} width={width} placed={placed} ready={ready[index]} />
+            <At key={`${drawing} ${index}`} width={width} placed={placed} ready={ready[index]} />
           ))}
         </div>
       </ThemeContext.Provider>

@@ -198,9 +198,9 @@ function barGaugeOf(stage: Stage): Drawn {
       renderCounter={0}
       orientation={options.orientation ?? VizOrientation.Auto}
       itemSpacing={options.displayMode === 'lcd' ? 2 : 10}
-      minVizWidth={options.minVizWidth ?? 8}
-      minVizHeight={options.minVizHeight ?? 16}
-      maxVizHeight={options.maxVizHeight ?? 300}
+      minVizWidth={8}
+      minVizHeight={options.sizing === 'manual' ? options.minVizHeight : 16}
+      maxVizHeight={options.sizing === 'manual' ? options.maxVizHeight : 300}
     />
   );
   return { element, said: saidBy(values, stage.theme), rows: [] };
