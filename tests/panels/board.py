@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 FILE = ROOT / "ops/grafana/dashboards/ml-source-freshness.json"
 DAY = 86400
 STEP = 300
+# In pixels: a row of the grid with its margin, and what is above the first one.
+ROW, HEADING = 38, 60
 
 Json = dict[str, Any]
 
@@ -26,10 +28,12 @@ def board(
     variables = {"project": project, "target": ".*"}
     found = prometheus.query(_filled(_query_of(model, "source"), variables))
     sources = sorted({series["metric"]["source"] for series in found})
+    placed = list(_placed(model["panels"], sources or ["All"]))
     return {
         "title": model["title"],
         "theme": theme,
         "width": width,
+        "height": max(box["y"] + box["h"] for _, box, _ in placed) * ROW + HEADING,
         "from": now - DAY,
         "to": now,
         "panels": [
@@ -41,7 +45,7 @@ def board(
                     for target in panel.get("targets", ())
                 ],
             }
-            for panel, box, own in _placed(model["panels"], sources)
+            for panel, box, own in placed
         ],
     }
 
@@ -56,7 +60,7 @@ def _placed(
     repeated = panels[first:]
     top = repeated[0]["gridPos"]["y"]
     height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in repeated) - top
-    for number, source in enumerate(sources or [""]):
+    for number, source in enumerate(sources):
         for panel in repeated:
             place = panel["gridPos"]
             box = {**place, "y": place["y"] + number * height}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
+import struct
 import subprocess
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +20,8 @@ from tests.browser.chromium import Page, browser
 HERE = Path(__file__).parent
 BUNDLE = TOOLS / "panels"
 PACKAGE = ("package.json", "package-lock.json", ".npmrc")
-WIDTH = 1600
+# Where the style sheet of Grafana looks for its font, and which file of the package it is.
+FONTS = {"Regular": "400", "Medium": "500"}
 
 Json = dict[str, Any]
 
@@ -40,24 +44,48 @@ class Artist:
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        page.open((BUNDLE / "page.html").as_uri(), WIDTH, dark=False)
+        page.open((BUNDLE / "page.html").as_uri(), width=1280, dark=False)
 
     def draw(self, board: Json, picture: Path) -> list[Json]:
-        """Draw a board, write its picture, and return what each of its panels says."""
-        size = {"width": board["width"], "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        self._page.call("Emulation.setDeviceMetricsOverride", **size)
+        """Draw a board, write its picture, and return what each of its panels says.
+
+        The window is as high as the board: what is outside of it would not be drawn.
+        """
+        size = {"width": board["width"], "height": board["height"]}
+        self._page.call(
+            "Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False
+        )
+        drawn: list[Json] = self._answer(f"draw({json.dumps(board)})")
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        self._page.screenshot(picture)
+        return drawn
+
+    def slim(self, picture: Path, slimmed: Path) -> None:
+        """Write a copy of a picture that is small enough for a README."""
+        data = base64.b64encode(picture.read_bytes()).decode()
+        slim: Json = self._answer(f"slim('data:image/png;base64,{data}')")
+        slimmed.write_bytes(_png(slim["width"], slim["height"], base64.b64decode(slim["rows"])))
+
+    def _answer(self, expression: str) -> Any:
+        """Return what a promise of the page comes to; raise DrawingError for any complaint."""
         found = self._page.call(
-            "Runtime.evaluate",
-            expression=f"draw({json.dumps(board)})",
-            awaitPromise=True,
-            returnByValue=True,
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )
         if "exceptionDetails" in found:
             raise DrawingError(found["exceptionDetails"]["exception"]["description"])
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        self._page.screenshot(picture)
-        drawn: list[Json] = found["result"]["value"]
-        return drawn
+        if self._page.complaints:
+            raise DrawingError("\n".join(self._page.complaints))
+        return found["result"]["value"]
+
+
+def _png(width: int, height: int, rows: bytes) -> bytes:
+    """Return the file of a picture in red, green and blue whose rows are already packed."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(zlib.decompress(rows), 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
 
 
 def _fetch() -> None:
@@ -84,6 +112,11 @@ def _bundle() -> None:
         cwd=HERE,
     )
     shutil.copy(HERE / "page.html", BUNDLE)
+    fonts = BUNDLE / "public/fonts/inter"
+    fonts.mkdir(parents=True, exist_ok=True)
+    for name, weight in FONTS.items():
+        file = f"node_modules/@fontsource/inter/files/inter-latin-{weight}-normal.woff2"
+        shutil.copy(BUNDLE / file, fonts / f"Inter-{name}.woff2")
 
 
 def _program(name: str) -> str:

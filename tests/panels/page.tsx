@@ -1,7 +1,5 @@
 // The page: window.draw lays the panels out as the dashboard does and returns what each of them says.
 
-import '@fontsource/inter/latin-400.css';
-import '@fontsource/inter/latin-500.css';
 import { ThemeContext } from '@grafana/data';
 import { GlobalStyles, PanelChrome, PortalContainer } from '@grafana/ui';
 import * as React from 'react';
@@ -28,6 +26,7 @@ interface Board {
   title: string;
   theme: 'light' | 'dark';
   width: number;
+  height: number;
   from: number;
   to: number;
   panels: Placed[];
@@ -40,7 +39,7 @@ const CELL = 30;
 let drawing = 0;
 const root = createRoot(document.getElementById('board')!);
 
-async function draw({ title, theme: mode, width, from, to, panels }: Board) {
+async function draw({ title, theme: mode, width, height, from, to, panels }: Board) {
   drawing += 1;
   const theme = themeOf(mode);
   const range = rangeOf(from, to);
@@ -49,7 +48,6 @@ async function draw({ title, theme: mode, width, from, to, panels }: Board) {
       panel.type === 'row' ? null : drawn(panel, answers, theme, range)
     )
   );
-  const height = Math.max(...panels.map(({ box }) => box.y + box.h)) * (CELL + MARGIN) + 60;
   flushSync(() =>
     root.render(
       <ThemeContext.Provider value={theme}>
@@ -70,7 +68,27 @@ async function draw({ title, theme: mode, width, from, to, panels }: Board) {
     title: panels[index].panel.title,
     said: each?.said ?? [],
     rows: each?.rows ?? [],
+    ...seen(document.querySelectorAll<HTMLElement>('[data-panel]')[index]),
   }));
+}
+
+/** Return what is on the page: texts, those that are cut off, whole columns, the ends of the axis. */
+function seen(place: HTMLElement) {
+  const edge = place.getBoundingClientRect().right;
+  const elements = [...place.querySelectorAll<HTMLElement>('*')];
+  const plot = place.querySelector<HTMLElement>('.uplot');
+  return {
+    text: place.innerText,
+    cut: elements
+      .filter((each) => getComputedStyle(each).textOverflow === 'ellipsis')
+      .filter((each) => each.scrollWidth > each.clientWidth)
+      .map((each) => each.innerText),
+    columns: elements
+      .filter((each) => each.role === 'columnheader')
+      .filter((each) => each.getBoundingClientRect().right <= edge)
+      .map((each) => each.innerText.trim()),
+    axis: plot && [Number(plot.dataset.from), Number(plot.dataset.to)],
+  };
 }
 
 /** Return once fonts are there and the page stays as it is for some frames. */
@@ -110,4 +128,29 @@ function At({ width, placed, ready }: { width: number; placed: Placed; ready: Dr
   );
 }
 
-Object.assign(window, { draw });
+/** Return a picture's rows as a PNG has them, with fewer colours: gradients make most of its size. */
+async function slim(picture: string) {
+  const bitmap = await createImageBitmap(await (await realFetch(picture)).blob());
+  const { width, height } = bitmap;
+  const context = new OffscreenCanvas(width, height).getContext('2d')!;
+  context.drawImage(bitmap, 0, 0);
+  const { data } = context.getImageData(0, 0, width, height);
+  const rows = new Uint8Array(height * (1 + width * 3));
+  for (let pixel = 0, at = 0; pixel < width * height; pixel++) {
+    at += pixel % width === 0 ? 1 : 0;
+    for (const colour of data.subarray(pixel * 4, pixel * 4 + 3)) {
+      rows[at++] = colour & 0xfc;
+    }
+  }
+  const packed = new Blob([rows]).stream().pipeThrough(new CompressionStream('deflate'));
+  const reader = new FileReader();
+  reader.readAsDataURL(await new Response(packed).blob());
+  await new Promise((resolve) => (reader.onload = resolve));
+  return { width, height, rows: String(reader.result).split(',')[1] };
+}
+
+// Grafana's icons are in no package.
+const realFetch = window.fetch;
+const noIcon = () => new Response('<svg xmlns="http://www.w3.org/2000/svg"/>');
+
+Object.assign(window, { draw, slim, fetch: async () => noIcon() });

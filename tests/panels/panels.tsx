@@ -266,9 +266,9 @@ function timeSeriesOf({ panel, frames, theme, range }: Stage): Drawn {
 function Scale({ builder, id }: { builder: UPlotConfigBuilder; id: number }) {
   React.useMemo(() => {
     builder.addHook('draw', (plot) => {
-      const key = Object.keys(plot.scales).find((name) => name !== 'x')!;
-      plot.root.dataset.from = String(plot.scales[key].min);
-      plot.root.dataset.to = String(plot.scales[key].max);
+      const { min, max } = plot.scales[plot.series[1].scale!];
+      plot.root.dataset.from = String(min);
+      plot.root.dataset.to = String(max);
     });
   }, [builder, id]);
   return null;

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-import time
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ledgermind_obs import metrics
-from ledgermind_obs.freshness import SourceFreshness, SourceKey, State
+from ledgermind_obs.freshness import SourceFreshness, State
 from ledgermind_obs.metrics import Series, report_series
 from ledgermind_obs.sinks.exposition import constant_labels, exposition
 from services.prometheus import Pushgateway
 from tests.unit.reports import DAY, HOUR, NOW, of_source, report, seen, source
 
-PAST_STEP = 240.0
+MINUTE = 60.0
+PAST_STEP = 4 * MINUTE
 
 
 class Push(NamedTuple):
-    """What one project and target pushes; ``past`` says how often its tables were loaded."""
+    """What one project and target pushes."""
 
     project: str
     target: str
@@ -33,11 +33,17 @@ class Push(NamedTuple):
 def pushes(now: float) -> Iterator[Push]:
     """Yield the pushes of every scene; a scene is named by its project."""
     for project, sources in SCENES.items():
-        yield _pushed(project, "prod", sources, now)
-    yield _pushed("two_targets", "staging", usual(transactions=300 * HOUR), now)
-    app = SourceKey("", "app", "transactions")
-    known = of_source(metrics.LOADED_AT, now - 5 * HOUR, app.package, app.source, app.table)
-    yield Push("no_limits", "prod", [known])
+        yield Push(project, "prod", _series(sources, now))
+    yield Push("two_targets", "staging", _series(usual(transactions=300 * HOUR), now))
+    yield Push(
+        "no_limits",
+        "prod",
+        [of_source(metrics.LOADED_AT, now - 5 * HOUR, "", "app", "transactions")],
+    )
+    yield Push("no_report", "prod", _run(_series(usual(), now), now, success=0.0))
+    yield Push("in_time", "prod", _run(_series(usual(), now), now - 44.2 * MINUTE))
+    yield Push("late", "prod", _run(_series(usual(), now), now - 90 * MINUTE))
+    yield Push("ledgermind", "prod", [*_run(_series(_demo(), now), now - 6 * MINUTE), *_built(now)])
 
 
 def usual(**ages: float) -> list[SourceFreshness]:
@@ -85,30 +91,35 @@ SCENES: dict[str, list[SourceFreshness]] = {
     ),
     "empty": _and(source("ml_features", State.EMPTY, None)),
     "future": _and(source("transactions", State.FUTURE, -3 * HOUR)),
-    "clocks_differ": usual(transactions=-60.0),
+    "clocks_differ": usual(transactions=-4 * MINUTE),
     "query_error": _and(source("ml_features", State.QUERY_ERROR, 30 * HOUR)),
     "missing": _and(source("ml_features", State.MISSING, None)),
     "two_targets": usual(),
     "many": list(_many()),
-    "ledgermind": _demo(),
 }
 
 
-def _pushed(project: str, target: str, sources: Iterable[SourceFreshness], now: float) -> Push:
-    made = seen(report(*sources), NOW.timestamp() - now)
-    series = [*report_series(made), *(_built(made.sources, now) if project in BUILT else ())]
-    return Push(project, target, series)
+def _series(sources: Iterable[SourceFreshness], now: float) -> list[Series]:
+    """Return what a run pushes that has just measured the sources."""
+    return list(report_series(seen(report(*sources), NOW.timestamp() - now)))
 
 
-BUILT = {"ledgermind"}
+def _run(series: Iterable[Series], started: float, success: float = 1.0) -> list[Series]:
+    """Return the series as of a run that started then."""
+    changed = {metrics.RUN_TIMESTAMP: started, metrics.RUN_SUCCESS: success}
+    return [each._replace(value=changed.get(each.metric, each.value)) for each in series]
 
 
-def _built(sources: Iterable[SourceFreshness], now: float) -> Iterator[Series]:
-    for exposure, age in (("ml_training_pipeline", 9.0), ("spending_dashboard", 20.0)):
-        for each in sources:
-            if each.loaded_at:
-                held = min(each.loaded_at.timestamp(), now - age * HOUR)
-                yield Series(metrics.EXPOSURE_AS_OF, (exposure, *each.key), held)
+def _built(now: float) -> Iterator[Series]:
+    """Yield what obs builds push says of two exposures and their models."""
+    exposures = {
+        "ml_training_pipeline": ("app", "transaction_labels", 71),
+        "spending": ("bank", "statements", 149),
+    }
+    for exposure, (name, table, age) in exposures.items():
+        yield Series(
+            metrics.EXPOSURE_AS_OF, (exposure, "ledgermind", name, table), now - age * HOUR
+        )
     for model, status in (("fct_training_view", "success"), ("stg_statements", "error")):
         yield Series(metrics.BUILD_STATUS, ("ledgermind", model, status), 1.0)
 
@@ -142,8 +153,3 @@ def _history(of: Push, series: Series, now: float) -> Iterator[str]:
         missed = max(0, math.ceil((series.value - at) / every)) if series.value <= now else 0
         loaded_at = series.value - missed * every
         yield f"{series.metric.name}{{{labels}}} {loaded_at} {at:.3f}"
-
-
-def clock() -> float:
-    """Return the time now, in seconds."""
-    return time.time()
