@@ -26,7 +26,8 @@ def board(
     """Return the dashboard of the projects that match, with Prometheus' answers."""
     model = json.loads(FILE.read_text())
     variables = {"project": project, "target": ".*"}
-    found = prometheus.query(_filled(_query_of(model, "source"), variables))
+    known = {"expr": _query_of(model, "source"), "instant": True}
+    found = _ask(prometheus, known, variables, now)
     sources = sorted({series["metric"]["source"] for series in found})
     placed = list(_placed(model["panels"], sources or ["All"]))
     return {

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from services.prometheus import Prometheus, Pushgateway, prometheus, pushgateway
+from services.prometheus import Pushgateway, prometheus, pushgateway
 from tests.integration.chain import until
 from tests.panels.board import ROOT, board
 from tests.panels.drawing import artist
@@ -238,30 +238,27 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drawn]:
 
 
 def _drawn(directory: Path) -> Iterator[tuple[str, Drawn]]:
-    every = list(pushes(now := time.time()))
-    with pushgateway(directory / "gateway") as gateway:
+    before = past(pushes(time.time()), time.time())
+    with (
+        artist(directory / "chromium") as hand,
+        pushgateway(directory / "gateway") as gateway,
+        prometheus(directory / "prometheus", _scraping(gateway), past=before) as asked,
+    ):
+        every = list(pushes(time.time()))
         push(gateway, every)
-        with (
-            prometheus(
-                directory / "prometheus", _scraping(gateway), past=past(every, now)
-            ) as asked,
-            artist(directory / "chromium") as hand,
-        ):
-            until(lambda: len(asked.query("push_time_seconds")) == len(every), "it is scraped")
-            for scene in {each.project for each in every}:
-                yield scene, _by_id(hand.draw(_board(asked, scene), PICTURES / f"{scene}.png"))
-            narrow = board(asked, time.time(), "ledgermind", width=1280)
-            yield "narrow", _by_id(hand.draw(narrow, PICTURES / "narrow.png"))
-            dark = board(asked, time.time(), "ledgermind", width=1400, theme="dark")
-            yield "dark", _by_id(hand.draw(dark, PICTURES / "dark.png"))
-            hand.slim(PICTURES / "dark.png", PICTURE)
-            gateway.wipe()
-            until(lambda: not asked.query("push_time_seconds"), "it is wiped")
-            yield "wiped", _by_id(hand.draw(_board(asked, ".*"), PICTURES / "wiped.png"))
-
-
-def _board(asked: Prometheus, project: str) -> Panel:
-    return board(asked, time.time(), project)
+        until(lambda: len(asked.query("push_time_seconds")) == len(every), "it is scraped")
+        at = time.time()
+        for scene in {each.project for each in every}:
+            yield scene, _by_id(hand.draw(board(asked, at, scene), PICTURES / f"{scene}.png"))
+        narrow = board(asked, at, "ledgermind", width=1280)
+        yield "narrow", _by_id(hand.draw(narrow, PICTURES / "narrow.png"))
+        dark = board(asked, at, "ledgermind", width=1400, theme="dark")
+        yield "dark", _by_id(hand.draw(dark, PICTURES / "dark.png"))
+        hand.slim(PICTURES / "dark.png", PICTURE)
+        gateway.wipe()
+        until(lambda: not asked.query("push_time_seconds"), "it is wiped")
+        wiped = board(asked, time.time(), ".*")
+        yield "wiped", _by_id(hand.draw(wiped, PICTURES / "wiped.png"))
 
 
 def _scraping(gateway: Pushgateway) -> str:
