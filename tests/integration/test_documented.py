@@ -30,8 +30,8 @@ from tests.integration.chain import chain, pushed
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/ML_OBSERVABILITY_COMPLETE.md").read_text()
 SECTION = PAGE.partition("\n## Verification checklist\n")[2].partition("\n## ")[0]
-# Needs a browser, which this machine may not have: CI runs it before all other tests.
-ELSEWHERE = {"make test-browser"}
+# They need a browser, which this machine may not have: CI runs them before all other tests.
+ELSEWHERE = {"make test-browser", "make test-panels"}
 PATIENCE_SECONDS = 60.0
 COMMAND_SECONDS = 120.0
 
