@@ -61,10 +61,11 @@ def prometheus_config(
     quick: bool,
     rules: Path = RULES,
 ) -> str:
-    """Return Prometheus' configuration with one second for every interval.
+    """Return Prometheus' configuration with one second for its intervals.
 
     ``targets`` are the jobs to scrape and their URLs, ``alerts`` is Alertmanager's; ``quick`` lets
-    every alert fire at once, instead of after its half hour; ``rules`` is a folder of rule files.
+    every alert fire at once, instead of after its half hour, and evaluates every group each second;
+    ``rules`` is a folder of rule files.
     """
     text = (ROOT / "prometheus/prometheus.yml").read_text()
     config: Yaml = yaml.safe_load(_IN_COMMENT.sub("  ", text))
@@ -80,16 +81,27 @@ def prometheus_config(
 
 
 def _quick_rules(directory: Path, rules: Path) -> Iterator[Path]:
-    """Yield copies of the rule files in which no condition has to last."""
-    for path in rules.glob("*.yml"):
-        document = _read(path)
+    """Yield copies of the rule files in which no condition has to last, and no group to wait."""
+    for quick in prompt_rules(directory / "rules", rules):
+        document = _read(quick)
         for group in document["groups"]:
             for rule in group["rules"]:
                 rule.pop("for", None)
-        quick = directory / "rules" / path.name
-        quick.parent.mkdir(parents=True, exist_ok=True)
         quick.write_text(yaml.safe_dump(document))
         yield quick
+
+
+def prompt_rules(directory: Path, rules: Path = RULES) -> list[Path]:
+    """Write copies of the rule files whose groups have no interval of their own; return them."""
+    directory.mkdir(parents=True, exist_ok=True)
+    prompt = []
+    for path in rules.glob("*.yml"):
+        document = _read(path)
+        for group in document["groups"]:
+            group.pop("interval", None)
+        prompt.append(directory / path.name)
+        prompt[-1].write_text(yaml.safe_dump(document))
+    return prompt
 
 
 def _set_target(job: Yaml, url: str) -> None:
