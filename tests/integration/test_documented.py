@@ -48,7 +48,6 @@ STANDS_FOR = {
     **dict.fromkeys(("DIR", "main-target", "trained"), "$DBT_TARGET_PATH"),
     **dict.fromkeys(("NAME", "EXPOSURE", "training"), "ml_training_pipeline"),
     "NODE": "app.transactions",
-    "app.orders": "app.transactions",
     "source:app.orders": "source:app.transactions",
     "orders": "transactions",
     "board.json": BOARD,
@@ -58,6 +57,8 @@ STANDS_FOR = {
     "dbt_freshness.yml": "prometheus/rules/dbt_freshness.yml",
     "rules/dbt_freshness.yml": "generated.yml",
     "rules/dbt_freshness_test.yml": "generated_test.yml",
+    **dict.fromkeys(("dashboards/dbt_freshness.json", "dbt_freshness.json"), "generated.json"),
+    **dict.fromkeys(("app.orders", "app.payments"), "app.transactions"),
 }
 # Command lines that this chain has no part for, each with the reason.
 NOT_HERE = {
