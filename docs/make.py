@@ -99,7 +99,7 @@ Prometheus
   failed   prometheus-scrapes      job pushgateway cannot scrape http://pushgateway:9091/metrics: connection refused
            expected: Prometheus scrapes the gateway
            next: see whether Prometheus reaches the gateway at this address
-           more: docs/doctor.md#prometheus-scrapes
+           more: https://…/docs/doctor.md#prometheus-scrapes
   skipped  prometheus-labels       because prometheus-scrapes failed
   …
 

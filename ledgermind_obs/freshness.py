@@ -187,11 +187,15 @@ class Unwatched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scan(msgspec.Struct, frozen=True, kw_only=True):
-    """A look-up that reads whole tables; ``rows`` is PostgreSQL's estimate."""
+    """A look-up that reads whole tables: how large they are, and what would spare it that.
+
+    ``rows`` is PostgreSQL's estimate, or None if it has none but a guess; ``bytes`` is counted.
+    """
 
     name: str
     relations: tuple[str, ...]
-    rows: int
+    rows: int | None
+    bytes: int | None = None
     seconds: float
     advice: str
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
+RULES = ROOT / "prometheus/rules"
 
 Yaml = dict[str, Any]
 
@@ -53,18 +54,24 @@ def _secrets(directory: Path, people: str) -> Path:
 
 
 def prometheus_config(
-    directory: Path, targets: Mapping[str, str], alerts: str, *, quick: bool
+    directory: Path,
+    targets: Mapping[str, str],
+    alerts: str,
+    *,
+    quick: bool,
+    rules: Path = RULES,
 ) -> str:
     """Return Prometheus' configuration with one second for its intervals.
 
     ``targets`` are the jobs to scrape and their URLs, ``alerts`` is Alertmanager's; ``quick`` lets
-    every alert fire at once, instead of after its half hour, and evaluates every group each second.
+    every alert fire at once, instead of after its half hour, and evaluates every group each second;
+    ``rules`` is a folder of rule files.
     """
     text = (ROOT / "prometheus/prometheus.yml").read_text()
     config: Yaml = yaml.safe_load(_IN_COMMENT.sub("  ", text))
     config["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    rules = _quick_rules(directory) if quick else (ROOT / "prometheus/rules").glob("*.yml")
-    config["rule_files"] = [str(path) for path in rules]
+    files = _quick_rules(directory, rules) if quick else rules.glob("*.yml")
+    config["rule_files"] = [str(path) for path in files]
     _set_target(config["alerting"]["alertmanagers"][0], alerts)
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
     config["scrape_configs"] = [jobs[name] for name in targets]
@@ -73,27 +80,27 @@ def prometheus_config(
     return yaml.safe_dump(config)
 
 
-def _quick_rules(directory: Path) -> Iterator[Path]:
+def _quick_rules(directory: Path, rules: Path) -> Iterator[Path]:
     """Yield copies of the rule files in which no condition has to last, and no group to wait."""
-    for quick in prompt_rules(directory / "rules"):
-        rules = _read(quick)
-        for group in rules["groups"]:
+    for quick in prompt_rules(directory / "rules", rules):
+        document = _read(quick)
+        for group in document["groups"]:
             for rule in group["rules"]:
                 rule.pop("for", None)
-        quick.write_text(yaml.safe_dump(rules))
+        quick.write_text(yaml.safe_dump(document))
         yield quick
 
 
-def prompt_rules(directory: Path) -> list[Path]:
+def prompt_rules(directory: Path, rules: Path = RULES) -> list[Path]:
     """Write copies of the rule files whose groups have no interval of their own; return them."""
     directory.mkdir(parents=True, exist_ok=True)
     prompt = []
-    for path in (ROOT / "prometheus/rules").glob("*.yml"):
-        rules = _read(path)
-        for group in rules["groups"]:
+    for path in rules.glob("*.yml"):
+        document = _read(path)
+        for group in document["groups"]:
             group.pop("interval", None)
         prompt.append(directory / path.name)
-        prompt[-1].write_text(yaml.safe_dump(rules))
+        prompt[-1].write_text(yaml.safe_dump(document))
     return prompt
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Container
 from typing import Any
 
 import click
 
+from ledgermind_obs.findings import DOCS
+
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
+
+_PAGE = re.compile(r"\bdocs/(\w+\.md)")
 
 # In this order; what a command has to itself comes first.
 OTHER = "Options"
@@ -30,7 +35,8 @@ class HelpfulCommand(click.Command):
     """
 
     def __init__(self, *args: Any, examples: str = "", **settings: Any) -> None:
-        """Take the examples beside what Click takes."""
+        """Take the examples beside what Click takes; an installed obs has no docs/ beside it."""
+        settings["help"] = _PAGE.sub(rf"{DOCS}/\1", settings.get("help") or "")
         super().__init__(*args, **settings)
         self.examples = examples
 

@@ -165,7 +165,8 @@ def _meant(manifest: Manifest, criterion: str) -> str:
     measured = (manifest.sources[uid] for uid in manifest.with_freshness())
     names = {name for s in measured for name in (s.label, f"{s.package_name}.{s.label}")}
     wanted = criterion.rpartition(":")[2]
-    found = get_close_matches(wanted, sorted(names), n=1)
+    # A name with a dot in it is one that dbt's selectors cannot name.
+    found = get_close_matches(wanted, sorted(names - {wanted}), n=1)
     return f"did you mean source:{found[0]}?" if found else _LIST
 
 

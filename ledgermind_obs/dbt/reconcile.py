@@ -188,13 +188,16 @@ def _reported(source: Source, result: Result | None, span: Span, absent: str) ->
 
 
 def narrowed(report: FreshnessReport, manifest: Manifest, wanted: Iterable[str]) -> FreshnessReport:
-    """Return the report of exactly the ``wanted`` sources; what it does not hold is missing."""
+    """Return the report of exactly the ``wanted`` sources; what it does not hold is missing.
+
+    It is of the whole project no more if it held any other.
+    """
     measured = {source.unique_id: source for source in report.sources}
     absent = "it was not measured in this run"
-    sources = tuple(
-        measured.get(uid) or missing(manifest.sources[uid], absent) for uid in sorted(wanted)
-    )
-    return msgspec.structs.replace(report, sources=sources)
+    names = sorted(wanted)
+    sources = tuple(measured.get(uid) or missing(manifest.sources[uid], absent) for uid in names)
+    whole = report.whole and measured.keys() <= set(names)
+    return msgspec.structs.replace(report, sources=sources, whole=whole)
 
 
 def _expected(

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ledgermind_obs.findings import DOCS
+
 if TYPE_CHECKING:
     from ledgermind_obs.doctor.patient import Patient
 
-PAGE = "docs/doctor.md"
+PAGE = f"{DOCS}/doctor.md"
 
 
 class State(StrEnum):

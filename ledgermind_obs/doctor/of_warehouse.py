@@ -67,10 +67,10 @@ def _indexes(patient: Patient) -> Seen:
     for source in patient.sources:
         found = plans.get(source.label)
         scanned = scan(source, found.plan, 0.0) if found and found.plan else None
-        if scanned and scanned.rows >= MANY_ROWS:
+        if scanned and (scanned.rows or 0) >= MANY_ROWS:
             slow.append(scanned)
     if slow:
-        worst = max(slow, key=lambda scanned: scanned.rows)
+        worst = max(slow, key=lambda scanned: scanned.rows or 0)
         words = f"{worst.name} has about {worst.rows:,} rows and no index for max()"
         return warning(words, worst.advice)
     return Seen(f"no look-up has to read {MANY_ROWS:,} rows or more")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 
 import msgspec
@@ -9,6 +10,9 @@ import msgspec
 from ledgermind_obs.dbt.manifest import Exposure
 from ledgermind_obs.lineage.blind_spots import BlindSpot, blind_spots, measurable
 from ledgermind_obs.lineage.graph import Lineage, Walk, find_exposure, path, sources_of
+
+# What stands for itself in dbt's selection syntax.
+_SELECTABLE = re.compile(r"[\w-]+")
 
 
 class Upstream(msgspec.Struct, frozen=True, dict=True):
@@ -40,9 +44,15 @@ class Upstream(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def selectors(self) -> list[str]:
-        """The measured sources in dbt's selection syntax, each exactly once."""
+        """The measured sources in dbt's selection syntax, each exactly once; none selects all.
+
+        A name that the syntax cannot hold, such as one with a dot or a blank, is measured with all.
+        """
         sources = [self.lineage.manifest.sources[uid] for uid in self.measured]
-        return [f"source:{s.package_name}.{s.source_name}.{s.name}" for s in sources]
+        keys = [(s.package_name, s.source_name, s.name) for s in sources]
+        if not all(_SELECTABLE.fullmatch(name) for key in keys for name in key):
+            return []
+        return [f"source:{'.'.join(key)}" for key in keys]
 
     def path(self, uid: str) -> list[str]:
         """Return the names from a node down to the exposure, by the shortest way."""

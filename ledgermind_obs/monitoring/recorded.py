@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ledgermind_obs.metrics import SOURCE_LABELS
 from ledgermind_obs.monitoring.expressions import IDENTITY
 
 Yaml = dict[str, Any]
@@ -31,6 +32,13 @@ FORGOTTEN = "source:dbt_source:forgotten_timestamp_seconds"
 ALERT_AFTER = "source:dbt_source:alert_after_seconds"
 GATE_AFTER = "source:dbt_source:gate_after_seconds"
 EXPOSURE_OWNER = "exposure:dbt_exposure:owner"
+# Those with every label that a project's file may give them. The general rules rest on them all,
+# also in the file of a project that has no owner, no exposure or no gate.
+OF_PROJECTS = {
+    ALERT_AFTER: frozenset({"project", *SOURCE_LABELS, "owner", "exposures"}),
+    GATE_AFTER: frozenset({"project", *SOURCE_LABELS}),
+    EXPOSURE_OWNER: frozenset({"project", "exposure", "owner"}),
+}
 
 _WEEK = 604800
 # What is forgotten must stay so until nothing recalls it: for two hours and some minutes.

@@ -16,6 +16,7 @@ from ledgermind_obs.findings import Code, Finding, Severity, nearest
 from ledgermind_obs.metrics import LOADED_AT, source_labels
 from ledgermind_obs.monitoring.expressions import Catalogue, Kind, check_expression, codes_of
 from ledgermind_obs.monitoring.promql import Query, Selector, parse
+from ledgermind_obs.monitoring.recorded import OF_PROJECTS
 from ledgermind_obs.monitoring.runbooks import Link, Page, link_of, missing_section
 
 _E, _W = Severity.ERROR, Severity.WARNING
@@ -170,7 +171,7 @@ def check(
 
 def _recorded(rules: Iterable[Rule], catalogue: Catalogue) -> dict[str, frozenset[str]]:
     """Return the recorded metrics with every label that they may have."""
-    recorded: dict[str, frozenset[str]] = {}
+    recorded = dict(OF_PROJECTS)
     for rule in rules:
         query = None if rule.is_alert else _query(rule)
         if query:

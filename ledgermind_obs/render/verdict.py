@@ -52,13 +52,20 @@ def scans(found: Sequence[Scan]) -> list[str]:
     """Return the look-ups that read whole tables, and what would spare them that."""
     if not found:
         return ["no look-up scans a whole table"]
-    counts = [f"about {scan.rows:,} rows" for scan in found]  # the planner's estimate
+    counts = [_count(scan) for scan in found]
     width = max(map(len, counts))
     rows = [
         (scan.name, count.rjust(width), f"{scan.seconds:.3f} s", scan.advice)
         for scan, count in zip(found, counts, strict=True)
     ]
     return ["look-ups that scan a whole table because an index is missing:", *aligned(rows)]
+
+
+def _count(scan: Scan) -> str:
+    """Return how many rows there are, as statistics have it, else how large they are."""
+    if scan.rows is not None:
+        return f"about {scan.rows:,} row{'' if scan.rows == 1 else 's'}"
+    return "never analyzed" if scan.bytes is None else f"{scan.bytes / 1e6:,.1f} MB, never analyzed"
 
 
 def document(evidence: Evidence, verdict: Verdict, now: datetime) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.monitoring import Yaml, alertmanager_config, prometheus_config
+from services.monitoring import RULES, Yaml, alertmanager_config, prometheus_config
 from services.prometheus import HttpService, Prometheus, Pushgateway, alertmanager, prometheus
 from tests.integration.mailbox import Mailbox, mailbox
 from tests.unit.servers import Answer, Web, web
@@ -41,15 +41,15 @@ class Chain:
 
 
 @contextmanager
-def chain(directory: Path, targets: dict[str, str]) -> Iterator[Chain]:
-    """Run the chain on scrape ``targets``: a job's name, and where it is."""
+def chain(directory: Path, targets: dict[str, str], rules: Path = RULES) -> Iterator[Chain]:
+    """Run the chain on scrape ``targets``: a job's name, and where it is; and on these rules."""
     with ExitStack() as stack:
         people = stack.enter_context(web(Answer(202, b"ok")))
         mail = stack.enter_context(mailbox())
         alerts = stack.enter_context(
             alertmanager(directory, alertmanager_config(directory, people.url, mail.place))
         )
-        config = prometheus_config(directory, targets, alerts.url, quick=True)
+        config = prometheus_config(directory, targets, alerts.url, quick=True, rules=rules)
         yield Chain(stack.enter_context(prometheus(directory, config)), alerts, people, mail)
 
 

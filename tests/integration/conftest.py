@@ -8,6 +8,7 @@ from services.postgres import Postgres
 from services.prometheus import Pushgateway
 from tests.integration.building import dbt, write_models
 from tests.integration.shop import Shop, new_project, open_shop
+from tests.integration.wheel import build
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +24,11 @@ def shop_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("shop") / "template"
     new_project(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return build(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture

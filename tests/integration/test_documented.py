@@ -54,6 +54,7 @@ STANDS_FOR = {
     "boards": "ops/grafana/dashboards",
     "monitoring/rules": "prometheus/rules",
     "handbook": "docs",
+    "dbt_freshness.yml": "prometheus/rules/dbt_freshness.yml",
     "rules/dbt_freshness.yml": "generated.yml",
     "rules/dbt_freshness_test.yml": "generated_test.yml",
     **dict.fromkeys(("dashboards/dbt_freshness.json", "dbt_freshness.json"), "generated.json"),

@@ -103,6 +103,8 @@ def generate(project: Project, directory: Path) -> tuple[Path, Path]:
     result = CliRunner().invoke(root, words)
     assert result.exit_code == 0, result.output
     assert CliRunner().invoke(root, [*words, "--check"]).exit_code == 0
+    checked = CliRunner().invoke(root, ["rules", "check", str(rules), "--manifest", str(manifest)])
+    assert checked.exit_code == 0, checked.output
     return rules, cases
 
 

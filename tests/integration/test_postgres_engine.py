@@ -206,14 +206,27 @@ def test_dbt_cannot_explain(shop: Shop) -> None:
 
 def test_explain_names_the_scans_and_the_index_that_ends_them(parsed: Shop) -> None:
     parsed.sql("create index on payments (loaded_at)")
-    parsed.sql("insert into orders select now() from generate_series(1, 5000)")
+    parsed.sql("insert into orders select now() from generate_series(1, 50000)")
     parsed.sql("analyze")
     scans = {scan["name"]: scan for scan in document(parsed, "--explain")["scans"]}
 
     assert scans.keys() == {"app.orders", "app.refunds"}
-    assert scans["app.orders"]["rows"] == 5001
+    assert scans["app.orders"]["rows"] == 50001
+    assert scans["app.orders"]["advice"].endswith('"public"."orders" (loaded_at)')
     parsed.sql(scans["app.orders"]["advice"].replace(" concurrently", ""))
-    assert {s["name"] for s in document(parsed, "--explain")["scans"]} == {"app.refunds"}
     told = check(parsed, "--explain").stdout.splitlines()[-1]
-    assert told.startswith("app.refunds")
-    assert told.endswith('"public"."refunds" (loaded_at)')
+    assert told.split("  ")[0] == "app.refunds"
+    assert "about 1 row  " in told
+    assert told.endswith("no index needed: it is small")
+
+
+def test_explain_takes_no_guess_for_the_rows_of_a_table_that_was_never_analyzed(
+    parsed: Shop,
+) -> None:
+    parsed.sql("alter table orders set (autovacuum_enabled = off)")
+    parsed.sql("insert into orders select now() from generate_series(1, 50000)")
+    scans = {scan["name"]: scan for scan in document(parsed, "--explain")["scans"]}
+
+    assert scans["app.orders"]["rows"] is None
+    assert 1_500_000 < scans["app.orders"]["bytes"] < 3_000_000
+    assert "1.8 MB, never analyzed" in check(parsed, "--explain").stdout

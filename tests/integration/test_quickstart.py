@@ -2,28 +2,12 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
+from tests.integration.quickstart import PAGE, blocks, type_in, typed
 from tests.integration.shop import BIN, DBT, Shop
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "quickstart.md").read_text()
-
-
-def blocks() -> Iterator[list[str]]:
-    """Yield the indented blocks of the page, without their indentation."""
-    for block in re.findall(r"(?:^    .*\n)+", PAGE, re.MULTILINE):
-        yield [line[4:] for line in block.splitlines()]
-
-
-def typed() -> Iterator[tuple[str, list[str]]]:
-    """Yield each command of the page with the lines that it is said to print."""
-    for block in blocks():
-        found = "\n".join(block)
-        for command in re.split(r"^\$ ", found, flags=re.MULTILINE)[1:]:
-            line, *printed = command.splitlines()
-            yield line, printed
 
 
 def pattern(line: str) -> str:
@@ -43,22 +27,9 @@ def test_every_command_of_the_quickstart_does_what_the_page_says(shop: Shop) -> 
         if "target/sources.json" in command:
             somebody_else = [DBT, "source", "freshness"]
             subprocess.run(somebody_else, cwd=shop.directory, env=env, check=True, timeout=60)
-        done = subprocess.run(
-            ["bash", "-eo", "pipefail", "-c", command.replace(_GATEWAY, shop.gateway.url)],
-            cwd=shop.directory,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        shown = done.stdout.replace(shop.gateway.url, _GATEWAY)
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        shown = type_in(command, shop.directory, shop.gateway.url, env)
         for line in printed:
             assert re.search(rf"^\s*{pattern(line)}", shown, re.MULTILINE), f"{line}\n{shown}"
-
-
-_GATEWAY = "http://pushgateway:9091"
 
 
 def test_the_page_installs_the_package_that_is_built_here() -> None:

@@ -4,49 +4,23 @@ import json
 import subprocess
 import sys
 import tarfile
-import venv
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.integration.wheel import install, run
 from tests.replay import recorded
 from tests.unit.recorded import scenario
 
-ROOT = Path(__file__).parents[2]
-BUILD_SECONDS = 300
-
 Obs = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def run(*argv: object) -> None:
-    done = subprocess.run(
-        [str(arg) for arg in argv],
-        capture_output=True,
-        text=True,
-        timeout=BUILD_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def distributions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
-    return {path.suffix: path for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
 def python(distributions: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the Python of an environment that has the wheel and its hard dependencies only."""
-    environment = tmp_path_factory.mktemp("clean")
-    venv.create(environment, with_pip=False)
-    found = environment / "bin" / "python"
-    pip = (sys.executable, "-m", "pip", "--python", found, "install", "--quiet")
-    run(*pip, "-c", ROOT / "constraints.txt", distributions[".whl"])
-    return found
+    return install(tmp_path_factory.mktemp("clean"), distributions[".whl"])
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 from typing import Any
 
+import pytest
+
 from ledgermind_obs.dbt.manifest import Source
-from ledgermind_obs.engines.postgres.plans import scan
+from ledgermind_obs.engines.postgres.plans import SMALL, SMALL_BYTES, Size, scan, sized
 
 
 def source(field: str | None = "loaded_at") -> Source:
@@ -59,3 +61,24 @@ def test_a_partitioned_table_takes_no_concurrent_index() -> None:
 def test_a_view_and_a_query_have_no_index_of_their_own() -> None:
     assert advice(source(), scanning("elsewhere")).startswith("it is a view")
     assert "loaded_at_query" in advice(source(None), scanning("orders"))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows", "counted", "is_small"),
+    [
+        ({"public.orders": Size(1, 8192)}, 1, 8192, True),
+        ({"public.orders": Size(None, SMALL_BYTES + 1)}, None, SMALL_BYTES + 1, False),
+        ({"public.orders": Size(None, 8192)}, None, 8192, True),
+        ({"public.orders": Size(0, 0)}, 0, 0, True),
+        ({}, None, None, False),
+    ],
+)
+def test_rows_are_not_the_planners_guess_and_a_small_table_needs_no_index(
+    sizes: dict[str, Size], rows: int | None, counted: int | None, is_small: bool
+) -> None:
+    found = scan(source(), scanning("orders"), 0.5)
+    assert found
+
+    shown = sized(found, sizes)
+
+    assert (shown.rows, shown.bytes, shown.advice == SMALL) == (rows, counted, is_small)

@@ -579,6 +579,23 @@ def test_a_push_of_an_exposure_measures_what_is_above_it(place: Path) -> None:
     assert "source:shop.app.raw" in asked(place)[1]
 
 
+def test_where_all_was_measured_for_an_exposure_the_others_series_stay(place: Path) -> None:
+    declare(place, *sound()[:-1], source("odd.name"), exposure("training", FCT))
+    everything = report(
+        measured("raw", unique_id=RAW, database="", schema=""), measured("odd.name")
+    )
+    assert everything.whole
+    dbt = Dbt(open_project(place), str(place / "dbt"))
+
+    found = gather(
+        Request(project=dbt.project, exposure="training"),
+        instruments(dbt, ManifestChoice(), lambda _, __: everything),
+    )
+
+    assert [s.name for s in found.report.sources] == ["app.raw"]
+    assert not found.report.whole
+
+
 def test_a_push_of_an_exposure_without_measured_sources_is_an_error(place: Path) -> None:
     declare(place, source("raw", freshness=None), exposure("training", RAW))
     argv = ["freshness", "push", "--exposure", "training", "--dry-run"]

@@ -196,6 +196,20 @@ def test_options_that_contradict_each_other_are_refused(
     assert words in result.output
 
 
+def test_the_check_of_rules_finds_nothing_where_no_source_has_an_owner_or_an_exposure(
+    tmp_path: Path,
+) -> None:
+    manifest = project(tmp_path, source("orders"), exposures=[])
+    rules = tmp_path / "r.yml"
+    assert run(manifest, "--output", rules).exit_code == 0
+
+    argv = ["rules", "check", str(rules), "--manifest", str(manifest)]
+    result = CliRunner().invoke(root, argv)
+
+    assert result.exit_code == 0, result.output
+    assert "1 source, 0 runbooks: no finding" in result.output
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     manifest = project(tmp_path, source("orders"), exposures=[])
     result = run(manifest, "--output", tmp_path / "none" / "r.yml")

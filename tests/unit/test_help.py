@@ -1,9 +1,13 @@
 """What ``--help`` shows."""
 
+import re
+
 import pytest
 
 from docs import make
 from ledgermind_obs.cli.help import HelpfulCommand
+from ledgermind_obs.doctor.checks import CHECKS
+from ledgermind_obs.findings import DOCS
 
 CONTEXTS = {
     context.command_path: context
@@ -22,6 +26,16 @@ def test_a_command_ends_its_help_with_examples_of_itself(path: str) -> None:
 def test_a_help_fits_80_columns_but_for_the_lines_to_copy(path: str) -> None:
     told, _, _ = CONTEXTS[path].get_help().partition("\nExamples:\n")
     assert not [line for line in told.splitlines() if len(line) > 80]
+
+
+@pytest.mark.parametrize("path", CONTEXTS)
+def test_a_help_names_no_page_that_an_installed_obs_does_not_have(path: str) -> None:
+    told = CONTEXTS[path].get_help()
+    assert not re.findall(r"(?<!main/)docs/\w+\.md", told)
+
+
+def test_a_check_of_the_doctor_links_to_a_page_on_the_web() -> None:
+    assert all(check.help.startswith(f"{DOCS}/doctor.md#") for check in CHECKS)
 
 
 @pytest.mark.parametrize("path", CONTEXTS)

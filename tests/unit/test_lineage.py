@@ -326,3 +326,11 @@ def test_only_the_sources_above_the_exposure_are_selected() -> None:
     graph = lineage(*sound(), source("other"), source("free", freshness=None))
 
     assert upstream_of(graph, "training").selectors == ["source:shop.app.raw"]
+
+
+@pytest.mark.parametrize("table", ["2.fast", "with blank", "a,b", "what*", "(new)"])
+def test_a_name_that_dbts_selection_cannot_hold_is_measured_with_all(table: str) -> None:
+    odd, raw = source(table), source("raw")
+    graph = lineage(odd, raw, exposure("training", odd[0], raw[0]))
+
+    assert upstream_of(graph, "training").selectors == []

@@ -18,7 +18,7 @@ from ledgermind_obs.dbt.project import Project, load_yaml
 from ledgermind_obs.dbt.selectors import select as selected_sources
 from ledgermind_obs.engines.postgres import lookups, refusals
 from ledgermind_obs.engines.postgres.lookups import Answer
-from ledgermind_obs.engines.postgres.plans import scan
+from ledgermind_obs.engines.postgres.plans import scan, sized
 from ledgermind_obs.engines.progress import OnProgress, Progress, ignore
 from ledgermind_obs.engines.settings import Postgres
 from ledgermind_obs.errors import ConfigurationError
@@ -144,4 +144,7 @@ def _scans(
         for source in answered
         if source.unique_id in found
     ]
-    return tuple(sorted(filter(None, scans), key=lambda found: -found.seconds))
+    slow = sorted(filter(None, scans), key=lambda found: -found.seconds)
+    names = {name for found in slow for name in found.relations}
+    sizes = _workers().sizes(profile, names, deadline) if names else {}
+    return tuple(sized(found, sizes) for found in slow)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from ledgermind_obs.dbt.manifest import Source
 from ledgermind_obs.freshness import Scan
@@ -14,6 +16,17 @@ Plan = Mapping[str, Any]
 
 _NAME = re.compile(r'[A-Za-z_][\w$]*|"[^"]+"', re.ASCII)
 _APPENDS = frozenset({"Append", "Merge Append"})
+
+# So much is read in a millisecond or so: an index would not be quicker, and costs each insert.
+SMALL_BYTES = 1 << 20
+SMALL = "no index needed: it is small"
+
+
+class Size(NamedTuple):
+    """How large a table is; ``rows`` is None if it was never analyzed."""
+
+    rows: int | None
+    bytes: int
 
 
 def scan(source: Source, plan: Plan, seconds: float) -> Scan | None:
@@ -30,6 +43,23 @@ def scan(source: Source, plan: Plan, seconds: float) -> Scan | None:
         rows=sum(int(node.get("Plan Rows", 0)) for node in nodes),
         seconds=seconds,
         advice=_advice(source, plan, nodes),
+    )
+
+
+def sized(found: Scan, sizes: Mapping[str, Size]) -> Scan:
+    """Return the scan with the size of its tables; for small ones, an index is no advice.
+
+    The planner's own number of rows is a guess for a table that was never analyzed.
+    """
+    known = [sizes.get(name) for name in found.relations]
+    rows = [size.rows if size else None for size in known]
+    counted = sum(size.bytes for size in known if size) if all(known) else None
+    is_small = counted is not None and counted <= SMALL_BYTES
+    return msgspec.structs.replace(
+        found,
+        rows=None if None in rows else sum(filter(None, rows)),
+        bytes=counted,
+        advice=SMALL if is_small else found.advice,
     )
 
 

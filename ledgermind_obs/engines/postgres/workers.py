@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,7 @@ from ledgermind_obs.engines.postgres.lookups import (
     common_statement,
     sole_row,
 )
-from ledgermind_obs.engines.postgres.plans import Plan
+from ledgermind_obs.engines.postgres.plans import Plan, Size
 from ledgermind_obs.errors import DbtError
 
 # How long a common statement may take, and wait for a lock, before its look-ups are asked alone.
@@ -45,6 +45,15 @@ LIVES = 2
 LONGEST_SECONDS = (2**31 - 1) / 1000
 # How long a look-up may take to be planned, and wait for a lock meanwhile (--explain).
 PLAN_SECONDS, PLAN_LOCK_SECONDS = 10.0, 1.0
+
+# Negative, or 0 before PostgreSQL 14, stands for a table that was never analyzed.
+_SIZES = """
+select n.nspname || '.' || c.relname,
+    case when c.reltuples > 0 or c.relpages > 0 then c.reltuples::bigint end,
+    pg_relation_size(c.oid)
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname || '.' || c.relname = any(%s) and c.relkind in ('r', 'm')
+"""
 
 NO_ANSWER = "no answer before the deadline (--timeout)"
 
@@ -299,6 +308,16 @@ def explained(profile: Profile, lookups: Sequence[Lookup], deadline: float) -> d
     return found
 
 
+def sizes(profile: Profile, names: Iterable[str], deadline: float) -> dict[str, Size]:
+    """Return how large tables are, by ``schema.table``; one that is not told is left out.
+
+    Raises DbtError if the database does not answer by the deadline.
+    """
+    sizing = _Sizing(profile, names=tuple(names))
+    _within(deadline, sizing.run, sizing)
+    return dict(sizing.found)
+
+
 def clock(profile: Profile, deadline: float) -> datetime:
     """Return the database's time; raises DbtError if it does not tell by then."""
     asking = _Clock(profile)
@@ -349,6 +368,21 @@ class _Clock(_Asking):
             [(self.now,)] = fetch(session, "select now()", left, left, self.profile.role)
 
 
+class _Sizing(_Asking):
+    """The sizes of tables."""
+
+    names: tuple[str, ...] = ()
+    found: dict[str, Size] = msgspec.field(default_factory=dict)
+
+    def run(self, deadline: float) -> None:
+        """Ask for them, all at once."""
+        with closing(_reach(self.profile)) as session:
+            left = deadline - time.monotonic()
+            asked = (list(self.names),)
+            rows = fetch(session, _SIZES, left, PLAN_LOCK_SECONDS, self.profile.role, asked)
+            self.found = {name: Size(rows, size) for name, rows, size in rows}
+
+
 class _Planning(_Asking):
     """The plans of one run, as they are made."""
 
@@ -379,7 +413,12 @@ def _plan(session: Session, lookup: Lookup, seconds: float, role: str) -> Explai
 
 
 def fetch(
-    session: Session, statement: str, seconds: float, lock_seconds: float, role: str = ""
+    session: Session,
+    statement: str,
+    seconds: float,
+    lock_seconds: float,
+    role: str = "",
+    parameters: Sequence[object] | None = None,
 ) -> list[tuple[Any, ...]]:
     """Return the rows of a statement, and end its transaction; raises psycopg2.Error.
 
@@ -390,7 +429,7 @@ def fetch(
     limits += f"; set local lock_timeout = {lock_seconds * 1000:.0f}"
     _execute(session, f"{limits}; set local role {role}" if role else limits)
     with session.cursor() as cursor:
-        cursor.execute(statement)
+        cursor.execute(statement, parameters)
         rows = cursor.fetchall()
     session.rollback()
     return rows
