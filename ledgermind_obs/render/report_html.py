@@ -51,10 +51,18 @@ def as_mail_html(digest: Digest) -> str:
     return _page(digest, _parts(digest, MOST_ROWS))
 
 
+def in_ascii(page: str) -> str:
+    """Return a page that reads the same in whatever encoding it is written or mailed.
+
+    Character references are not known inside a style sheet, which has to be ASCII as it is.
+    """
+    return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
 def _page(digest: Digest, parts: Iterable[str]) -> str:
     title = escape(f"{digest.sentence} – {digest.subject}")
     body = "\n".join(parts)
-    return f"""<!DOCTYPE html>
+    return in_ascii(f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -72,7 +80,7 @@ def _page(digest: Digest, parts: Iterable[str]) -> str:
 <footer>Limits are dbt's warn_after and error_after. Times are UTC.</footer>
 </main>
 </body>
-</html>"""
+</html>""")
 
 
 def _parts(digest: Digest, most: int | None) -> Iterator[str]:

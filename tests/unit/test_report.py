@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import html.parser
 import itertools
 import json
@@ -32,7 +33,7 @@ from ledgermind_obs.render.report import by_severity, summary
 from ledgermind_obs.render.report_history import missed_in_words
 from ledgermind_obs.render.report_html import as_html, as_mail_html
 from ledgermind_obs.render.report_json import digest_document
-from ledgermind_obs.render.report_mail import as_mail
+from ledgermind_obs.render.report_mail import as_mail, failure_mail
 from ledgermind_obs.render.report_markdown import as_markdown
 from ledgermind_obs.render.report_text import WIDTH, as_text
 from tests.unit import manifests
@@ -78,15 +79,15 @@ def test_a_model_whose_build_failed_is_in_the_sentence_and_in_every_form() -> No
 
     assert found.sentence == "2 of 7 sources need somebody, and 1 model failed"
     for name, form in FORMS.items():
-        text = re.sub(r"<wbr>|\\", "", form(found))
+        text = re.sub(r"<wbr>|\\", "", html.unescape(form(found)))
         words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
         assert re.search(r"fct_training_view\W+build failed", words), name
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_every_form_says_what_a_person_needs(name: str) -> None:
-    text = re.sub(r"<wbr>|\\", "", FORMS[name](digest()))
-    text = " ".join(text.replace("&lt;", "<").replace("&gt;", ">").split())
+    text = re.sub(r"<wbr>|\\", "", html.unescape(FORMS[name](digest())))
+    text = " ".join(text.split())
 
     for words in (
         "2 of 7 sources need somebody",
@@ -156,6 +157,25 @@ def test_what_a_database_says_is_text_and_no_markup(name: str) -> None:
         assert "\\<script\\>alert(1)\\</script\\> \\| \\`x\\` \\*y\\*" in text
 
 
+@pytest.mark.parametrize("form", [as_html, as_mail_html])
+def test_a_page_is_ascii_and_right_in_every_encoding(form: Callable[[Digest], str]) -> None:
+    foreign = source("bestände_日本", State.QUERY_ERROR, None, message="año → 🦆")
+    page = form(digest_of_sources(foreign))
+
+    assert page.isascii()
+    seen = html.unescape(page.replace("<wbr>", ""))
+    assert "app.bestände_日本" in seen
+    assert "año → 🦆" in seen
+
+
+def test_a_mail_on_a_failure_is_a_page_of_ascii_too() -> None:
+    _, text, page = failure_mail("läden", "prod", "größer → 🦆", "next")
+
+    assert page.isascii()
+    assert "größer → 🦆" in text
+    assert "größer → 🦆" in html.unescape(page)
+
+
 class _Page(html.parser.HTMLParser):
     """What is in a page: its tags with their attributes, and which were left open."""
 
@@ -217,7 +237,7 @@ def test_a_bar_shows_the_age_against_both_limits() -> None:
 
 def test_the_lineage_marks_stale_and_unbuilt_paths() -> None:
     as_of = NOW - timedelta(days=2)
-    page = as_html(digest(nodes={TRAINING_VIEW: NodeFacts("build failed", as_of)}))
+    page = html.unescape(as_html(digest(nodes={TRAINING_VIEW: NodeFacts("build failed", as_of)})))
     job, board = page.split("<figure")[1:]
 
     assert "ml_training_pipeline" in job
