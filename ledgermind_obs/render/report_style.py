@@ -97,7 +97,7 @@ svg .line.dashed{stroke-dasharray:5 4}
 svg .dot{stroke-width:2}
 footer{margin-top:2rem;font-size:.8rem}
 @media (min-width:40rem){.gauge{display:flex;gap:.6rem;align-items:center}
-.gauge .state{flex:0 0 7.6em}.gauge .bar{flex:1}}
+.gauge .state{flex:0 0 8.4em}.gauge .bar{flex:1}}
 @media (max-width:30rem){main{padding:1.2rem .8rem}h1{font-size:1.5rem}.sheet{padding:.1rem .8rem}
 .card{padding:.7rem}dl{grid-template-columns:4.2rem 1fr;gap:.1rem .5rem}
 table{font-size:.84rem}td,th{padding-right:.45rem}.d{width:5px}.age{width:36%}}

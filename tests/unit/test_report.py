@@ -140,6 +140,16 @@ def test_two_sources_of_one_name_are_told_apart() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", FORMS)
+def test_a_row_of_the_future_is_ahead_and_not_of_a_negative_age(name: str) -> None:
+    found = digest_of_sources(source("a", State.FUTURE, -9 * HOUR), source("b", age=-60.0))
+    text = html.unescape(FORMS[name](found))
+
+    assert "9 h ahead" in text
+    assert "1 min ahead" in text
+    assert not re.search(r"-\d+ (min|h)\b", text)
+
+
 def test_an_empty_table_has_no_last_row_whatever_was_known_before() -> None:
     empty = source("ml_features", State.EMPTY, None)
     text = as_text(digest_of_sources(empty))
