@@ -40,7 +40,14 @@ BOARD = "ops/grafana/dashboards/ml-source-freshness.json"
 STANDS_FOR = {
     **dict.fromkeys(("/app/warehouse", "/app/shop"), "warehouse"),
     "http://pushgateway:9091": "$PUSHGATEWAY_URL",
-    **dict.fromkeys(("http://prometheus:9090", "http://thanos-query:10902"), "$PROMETHEUS_URL"),
+    **dict.fromkeys(
+        (
+            "http://prometheus:9090",
+            "http://thanos-query:10902",
+            "http://mimir:9009/prometheus",
+        ),
+        "$PROMETHEUS_URL",
+    ),
     "target/run_results.json": "$DBT_TARGET_PATH/run_results.json",
     "target/sources.json": "$DBT_TARGET_PATH/sources.json",
     "target/stage.json": "$DBT_TARGET_PATH/run_results.json",
