@@ -198,6 +198,15 @@ def no_freshness(content: Any) -> None:
     content["sources"]["source.shop.app.orders"]["freshness"] = None
 
 
+def longer_limit(content: Any) -> None:
+    freshness = content["sources"]["source.shop.app.orders"]["freshness"]
+    freshness["warn_after"] = {"count": 3, "period": "day"}
+
+
+def other_owner(content: Any) -> None:
+    content["sources"]["source.shop.app.orders"]["meta"] = {"obs": {"owner": "payments"}}
+
+
 def jinja(content: Any) -> None:
     source = content["sources"]["source.shop.app.orders"]
     source["loaded_at_query"] = "select max(loaded_at) from {{ ref('x') }}"
@@ -270,7 +279,8 @@ def other_limit(ward: Ward, config: Yaml) -> None:
     assert "> 432000" in content
     path = ward.directory / "other.yml"
     path.write_text(content.replace("> 432000", "> 4320000"))
-    config["rule_files"] = [str(path), str(ward.directory / "rules" / "canary.yml")]
+    kept = [str(ward.directory / "rules" / name) for name in ("canary.yml", "shop.yml")]
+    config["rule_files"] = [str(path), *kept]
 
 
 def nobody_told(_: Ward, config: Yaml) -> None:
@@ -575,6 +585,8 @@ FAULTS = (
     Fault("no rules", "rules-loaded", prometheus(no_rules, ends_of_rules), None),
     Fault("an ill rule", "rules-healthy", prometheus(broken_rule, ill_rule), None),
     Fault("another limit", "rules-current", prometheus(other_limit, other_rules), None),
+    Fault("a limit has changed", "rules-generated", manifest(longer_limit), None),
+    Fault("an owner has changed", "rules-generated", manifest(other_owner), None),
     Fault("sent to nobody", "alertmanager-known", prometheus(nobody_told, unsent), None),
     Fault("Alertmanager is down", "alertmanager-answers", refused("--alertmanager"), None),
     Fault("told to nobody", "alertmanager-receivers", alertmanager(to_nobody), None),
