@@ -55,10 +55,10 @@ def _secrets(directory: Path, people: str) -> Path:
 def prometheus_config(
     directory: Path, targets: Mapping[str, str], alerts: str, *, quick: bool
 ) -> str:
-    """Return Prometheus' configuration with one second for every interval.
+    """Return Prometheus' configuration with one second for its intervals.
 
     ``targets`` are the jobs to scrape and their URLs, ``alerts`` is Alertmanager's; ``quick`` lets
-    every alert fire at once, instead of after its half hour.
+    every alert fire at once, instead of after its half hour, and evaluates every group each second.
     """
     text = (ROOT / "prometheus/prometheus.yml").read_text()
     config: Yaml = yaml.safe_load(_IN_COMMENT.sub("  ", text))
@@ -74,16 +74,27 @@ def prometheus_config(
 
 
 def _quick_rules(directory: Path) -> Iterator[Path]:
-    """Yield copies of the rule files in which no condition has to last."""
-    for path in (ROOT / "prometheus/rules").glob("*.yml"):
-        rules = _read(path)
+    """Yield copies of the rule files in which no condition has to last, and no group to wait."""
+    for quick in prompt_rules(directory / "rules"):
+        rules = _read(quick)
         for group in rules["groups"]:
             for rule in group["rules"]:
                 rule.pop("for", None)
-        quick = directory / "rules" / path.name
-        quick.parent.mkdir(parents=True, exist_ok=True)
         quick.write_text(yaml.safe_dump(rules))
         yield quick
+
+
+def prompt_rules(directory: Path) -> list[Path]:
+    """Write copies of the rule files whose groups have no interval of their own; return them."""
+    directory.mkdir(parents=True, exist_ok=True)
+    prompt = []
+    for path in (ROOT / "prometheus/rules").glob("*.yml"):
+        rules = _read(path)
+        for group in rules["groups"]:
+            group.pop("interval", None)
+        prompt.append(directory / path.name)
+        prompt[-1].write_text(yaml.safe_dump(rules))
+    return prompt
 
 
 def _set_target(job: Yaml, url: str) -> None:

@@ -33,11 +33,11 @@ _COMMANDS = {
         "ledgermind_obs.cli.freshness",
         "Measure how fresh the sources are; push it, gate on it.",
     ),
-    "builds": ("ledgermind_obs.cli.builds", "Say what dbt last built, and of when its data is."),
-    "lineage": ("ledgermind_obs.cli.lineage", "Say which data an exposure depends on."),
+    "builds": ("ledgermind_obs.cli.builds", "Push what dbt last built, and how old its data is."),
+    "lineage": ("ledgermind_obs.cli.lineage", "Show which data an exposure depends on."),
     "dashboard": ("ledgermind_obs.cli.dashboard", "Check Grafana dashboards and import them."),
     "rules": ("ledgermind_obs.cli.rules", "Write alert rules and check them."),
-    "doctor": ("ledgermind_obs.cli.doctor", "Say where the chain is broken, and what to do."),
+    "doctor": ("ledgermind_obs.cli.doctor", "Find where the chain is broken, and what to do."),
     "completion": ("ledgermind_obs.cli.completion", "Complete commands and names in a shell."),
 }
 

@@ -39,13 +39,14 @@ def archive_options(command: Command) -> Command:
             "keep",
             env="OBS_GATE_EVIDENCE",
             type=_FILE,
-            help="Write what was judged, and by which limits, to this file.",
+            help="Write what was checked, and against which limits, to this file.",
         ),
         option(
             "--replay",
             env="OBS_GATE_REPLAY",
             type=_FILE,
-            help="Judge what --evidence wrote once more: no project, no network, the same clock.",
+            help="Repeat the verdict on a file that --evidence wrote: no project, no network, the "
+            "same clock.",
         ),
     )
     @functools.wraps(command)

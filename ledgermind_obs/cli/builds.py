@@ -60,7 +60,7 @@ obs builds push --run-results target/stage.json --run-results target/marts.json
 
 @click.group()
 def builds() -> None:
-    """Say what dbt last built, and how old the data in it is."""
+    """Push what dbt last built, and how old its data is."""
 
 
 _output_options = in_group(
@@ -113,11 +113,12 @@ def push(
     verbose: bool,
     lock_timeout: float,
 ) -> None:
-    """Push when each model upstream of an exposure was built, and how that went.
+    """Push when each model was last built, and with what result.
 
-    Run it after every dbt build: dbt's next command replaces run_results.json. Models that the run
-    did not touch keep what was known of them. How old the data is that an exposure reads is pushed
-    too, if obs freshness push saw its sources before the build.
+    Models upstream of an exposure count, no others. Run it after every dbt build: dbt's next
+    command replaces run_results.json. Models that the run did not touch keep their last known
+    build. The age of the data that an exposure reads is pushed too, if obs freshness push saw its
+    sources before the build.
     """
     project = dbt.project
     with locked(project.private_target_path, lock_timeout):

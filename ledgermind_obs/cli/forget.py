@@ -45,10 +45,11 @@ def forget(
     yes: bool,
     **profile: Any,
 ) -> None:
-    """Delete what was pushed of a project and target, and what is remembered of it here.
+    """Delete the pushed metrics of a project and target.
 
-    It says first what the group holds. The target need not be in profiles.yml, so that a misspelt
-    one can be forgotten too. A project that is still measured comes back with its next push.
+    What this host remembers of them goes too. It first says what the group holds. The target need
+    not be in profiles.yml, so that a misspelt one can be forgotten as well. A project that is still
+    measured comes back with its next push.
     """
     project = project_without_profile(find_project_dir(project_dir), target_path)
     target = target or open_project(project_dir, **profile).target

@@ -77,7 +77,7 @@ obs freshness push --dry-run
 */15 * * * *  obs freshness push --project-dir /app/warehouse --target prod
 # one source; the others keep their series
 obs freshness push --select source:app.orders
-# what a run of Airflow, Dagster or CI has left, with the manifest.json beside it
+# publish a run of Airflow, Dagster or CI: sources.json, with manifest.json beside it
 obs freshness push --artifact target/sources.json --target prod
 """
 CHECK_EXAMPLES = """
@@ -85,7 +85,7 @@ CHECK_EXAMPLES = """
 obs freshness check --exposure ml_training_pipeline && train
 # no source may be older than five days
 obs freshness check --max-age 5d
-# keep what was judged, and judge it again a year later
+# keep what was checked, and repeat the verdict a year later
 obs freshness check --exposure ml_training_pipeline --evidence evidence.json
 obs freshness check --replay evidence.json
 # after dbt build of what is upstream: sources, tables and tests
@@ -283,7 +283,7 @@ _policy_options = in_group(
         "--fail-on",
         env="OBS_GATE_FAIL_ON",
         type=click.Choice(["warn", "error"]),
-        help="The least of dbt's verdicts that blocks.  [default: what the exposure says in "
+        help="Block from this state of dbt's on.  [default: what the exposure says in "
         "meta.obs, else error]",
     ),
     *(
@@ -334,8 +334,8 @@ def check(
     """Measure the sources, then decide whether ML training may run.
 
     Exit code 0 lets it run; every other one stops it. A source that cannot be measured stops it
-    too. With --exposure the tables between the sources and the exposure count as well: built and
-    tested with success, and of data that is not older than each source's own limit.
+    too. With --exposure the tables between the sources and the exposure count as well: they must be
+    built and tested with success, from data no older than each source's own limit.
     """
     from ledgermind_obs.cli.instruments import instruments
     from ledgermind_obs.gate.evidence import gather

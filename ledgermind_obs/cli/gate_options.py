@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from ledgermind_obs.cli import completion
-from ledgermind_obs.cli.help import GATE, SELECTION, Command, in_group
+from ledgermind_obs.cli.help import EVIDENCE, GATE, SELECTION, Command, in_group, in_order
 from ledgermind_obs.cli.manifest_options import manifest_options
 from ledgermind_obs.cli.options import Duration, Label, builds_evidence_options, option
 from ledgermind_obs.cli.prometheus_options import (
@@ -58,14 +58,8 @@ class Gate(msgspec.Struct, frozen=True):
     allow_unknown_age: tuple[str, ...]
 
 
-_OPTIONS = in_group(
-    GATE,
-    option(
-        "--exposure",
-        metavar="NAME",
-        shell_complete=completion.exposures,
-        help="Check only what is upstream of this exposure.",
-    ),
+_EVIDENCE = in_group(
+    EVIDENCE,
     option(
         "--artifact",
         env="OBS_GATE_ARTIFACT",
@@ -103,7 +97,17 @@ _OPTIONS = in_group(
         multiple=True,
         help="What dbt build wrote; may be repeated.  [default: the project's run_results.json]",
     ),
-    option("--sources-only", is_flag=True, help="Do not check the tables between."),
+)
+_OPTIONS = in_group(
+    GATE,
+    option(
+        "--exposure",
+        metavar="NAME",
+        shell_complete=completion.exposures,
+        help="Check only what is upstream of this exposure: its sources, and the tables built "
+        "from them.",
+    ),
+    option("--sources-only", is_flag=True, help="Check its sources, but not the tables."),
     option(
         "--allow-unbuilt",
         multiple=True,
@@ -114,13 +118,13 @@ _OPTIONS = in_group(
         "--allow-failed-test",
         multiple=True,
         metavar="PATTERN",
-        help="Allow failed tests; the pattern is of the test or its table.",
+        help="Allow failed tests; the pattern matches a test or its table.",
     ),
     option(
         "--allow-unknown-age",
         multiple=True,
         metavar="PATTERN",
-        help="Allow data of unknown age; the pattern is of the table or the source.",
+        help="Allow data of unknown age; the pattern matches a table or a source.",
     ),
     option(
         "--allow-no-freshness",
@@ -185,7 +189,7 @@ def gate_options(command: Command) -> Command:
         )
         return command(gate=gate, **others)
 
-    return manifest_options(_OPTIONS(builds_evidence_options(wrapper)))
+    return manifest_options(in_order(_OPTIONS, _EVIDENCE)(builds_evidence_options(wrapper)))
 
 
 _measured_exposure = option(

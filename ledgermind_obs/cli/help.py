@@ -18,8 +18,9 @@ SELECTION = "Selection"
 ENGINE = "Measuring"
 DESTINATION = "Destination"
 GATE = "Gate"
+EVIDENCE = "Evidence"
 OUTPUT = "Output"
-_GROUPS = (OTHER, GATE, SELECTION, ENGINE, PROJECT, DESTINATION, OUTPUT)
+_GROUPS = (OTHER, GATE, EVIDENCE, SELECTION, ENGINE, PROJECT, DESTINATION, OUTPUT)
 
 
 class HelpfulCommand(click.Command):

@@ -60,7 +60,7 @@ obs lineage impact --state DIR --format markdown
 
 @click.group()
 def lineage() -> None:
-    """Say which data an exposure depends on, and whether that can be relied on."""
+    """Show which data an exposure depends on, and whether that can be relied on."""
 
 
 @lineage.command("check", cls=HelpfulCommand, examples=CHECK_EXAMPLES)
@@ -87,10 +87,11 @@ def check_command(
     handling: Handling,
     place: Workplace,
 ) -> None:
-    """Check the lineage upstream of exposures: all of them, or those that are named.
+    """Check the lineage upstream of exposures.
 
-    Exit code 1 means that a gate on that lineage cannot be trusted: an upstream source is not
-    measured, or dbt cannot see what the data comes from. docs/lineage.md explains each code.
+    Without EXPOSURES, all of them are checked. Exit code 1 means that a gate on that lineage cannot
+    be trusted: an upstream source is not measured, or dbt cannot see what the data comes from.
+    docs/lineage.md explains each code.
     """
     names = exposures or _chosen(place.lineage, tag)
     around = _surroundings(place, rules, dashboards, artifact)
@@ -172,7 +173,7 @@ def _shown(path: Path) -> str:
 @option(
     "--freshness",
     is_flag=True,
-    help="Show the state that the last run found, and of when the data in each table is.",
+    help="Show the state that the last run found, and how old the data in each table is.",
 )
 @option(
     "--artifact",
@@ -263,7 +264,10 @@ def _contents(place: Workplace, upstream: Upstream) -> Mapping[str, Contents]:
 def search_command(
     tag: tuple[str, ...], name: tuple[str, ...], output: str, place: Workplace
 ) -> None:
-    """List the nodes with a tag or a name; exit code 1 means that there are none."""
+    """List the nodes with a tag or a name.
+
+    Exit code 1 means that there are none.
+    """
     if not tag and not name:
         raise click.UsageError("say what to look for: --tag or --name")
     lineage = place.lineage
@@ -289,7 +293,7 @@ def search_command(
     "--fail-on",
     env="OBS_IMPACT_FAIL_ON",
     type=click.Choice(["critical", "unknown", "high", "low"]),
-    help="The least severity that gives exit code 1.  [default: never]",
+    help="Exit 1 if anything reaches this severity or a higher one.  [default: never]",
 )
 @option(
     "--format",
@@ -307,7 +311,7 @@ def impact_command(
     output: str,
     place: Workplace,
 ) -> None:
-    """Say what is downstream of nodes, or of every change since --state."""
+    """List what is downstream of nodes, or of all changes since --state."""
     from ledgermind_obs.lineage.impact import Severity, impact_of
     from ledgermind_obs.render import impact as impacts
 

@@ -23,7 +23,8 @@ def manifest_options(command: Command) -> Command:
         option(
             "--manifest",
             type=_FILE,
-            help="Use this manifest.json, whatever it is of.  [default: the project's]",
+            help="Use this manifest.json, even if it belongs to another project or target.  "
+            "[default: the project's]",
         ),
         option(
             "--no-parse",

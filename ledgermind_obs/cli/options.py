@@ -18,7 +18,7 @@ from ledgermind_obs.cli.credentials import check_username, check_vars, secret
 from ledgermind_obs.cli.help import (
     DESTINATION,
     ENGINE,
-    GATE,
+    EVIDENCE,
     OUTPUT,
     PROJECT,
     SELECTION,
@@ -372,12 +372,12 @@ def builds_evidence_options(command: Command) -> Command:
     """Give a gate the options of the group that has builds, made into ``pushgateway`` or None."""
 
     @in_group(
-        GATE,
+        EVIDENCE,
         option(
             "--pushgateway",
             env="OBS_GATE_PUSHGATEWAY",
             metavar="URL",
-            help="Check the tables by what obs builds push pushed here.",
+            help="Check the tables from what obs builds push has pushed to this Pushgateway.",
         ),
         option(
             "--grouping-key",

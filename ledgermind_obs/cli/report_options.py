@@ -68,7 +68,7 @@ _EVIDENCE = in_group(
     option(
         "--since",
         type=Duration(),
-        help="How far back missed limits are told; needs --prometheus.  [default: 24h]",
+        help="How far back to list missed limits; needs --prometheus.  [default: 24h]",
     ),
     option("--runbook", metavar="URL", help="The page whose sections the next steps link to."),
 )

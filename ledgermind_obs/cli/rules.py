@@ -79,7 +79,7 @@ def check_command(
     place: Workplace,
     catalogue: Catalogue,
 ) -> None:
-    """Check alert rules against the metrics, the dbt project and the runbook.
+    """Check alert rules against metrics, dbt project and runbook.
 
     Without FILE, the files in prometheus/rules. Exit code 1 means that an alert could stay silent
     or mislead: it uses a metric or label that nobody exports, merges sources, names a table that

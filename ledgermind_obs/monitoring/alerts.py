@@ -160,7 +160,7 @@ def _critically_stale(expr: str, critical_after: float | None) -> Alert:
             "See whether the job that loads it ran, and what it logged."
         ),
         fires=(Given("dbt_source_loaded_at_seconds", f"-{age:.15g}x50", about),),
-        silent=(Given("dbt_source_loaded_at_seconds", "0+120x50", about),),
+        silent=(Given("dbt_source_loaded_at_seconds", "120+120x50", about),),
     )
 
 

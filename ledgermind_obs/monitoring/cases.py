@@ -46,9 +46,13 @@ def _of_sources(plan: Plan) -> list[Yaml]:
 
 
 def _fresh(watched: Watched) -> str:
-    """Return times of a source that stays just within its limit until the end."""
+    """Return times of a source that stays just within its limit until the end.
+
+    promtool evaluates groups in no fixed order: what one records, another may read a step later.
+    A short limit holds even then, as the row's time is a step ahead.
+    """
     loaded_at = _LATE * 60 - watched.limit + _JUST_BELOW
-    return f"{loaded_at:.15g}x{_STEPS}" if loaded_at <= 0 else f"0+120x{_STEPS}"
+    return f"{loaded_at:.15g}x{_STEPS}" if loaded_at <= 0 else f"120+120x{_STEPS}"
 
 
 def _loaded(plan: Plan, values: Mapping[str, str]) -> list[Yaml]:

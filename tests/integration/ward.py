@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
 import time
@@ -18,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from services.monitoring import ROOT, Yaml, alertmanager_config, prometheus_config
+from services.monitoring import ROOT, Yaml, alertmanager_config, prometheus_config, prompt_rules
 from services.postgres import Postgres
 from services.prometheus import (
     HttpService,
@@ -213,7 +212,7 @@ class Ward:
 def rules_of(directory: Path) -> Path:
     """Return a folder with the project's rules and one on the canary."""
     rules = directory / "rules"
-    shutil.copytree(ROOT / "prometheus/rules", rules)
+    prompt_rules(rules)
     (rules / "canary.yml").write_text(CANARY_RULE)
     return rules
 

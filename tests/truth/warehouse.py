@@ -66,7 +66,7 @@ _MODEL = """
 {{ config(materialized='%s', unique_key='source') }}
 select source, min(newest) as newest
 from (%s) as parents
-where {%% if var('broken', '') == '%s' %%} 1 / 0 = 1 {%% else %%} true {%% endif %%}
+where {%% if var('broken', '') == '%s' %%} no_such_column {%% else %%} true {%% endif %%}
 group by source
 """
 
