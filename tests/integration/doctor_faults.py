@@ -17,12 +17,15 @@ from services.monitoring import Yaml
 from services.server import ServiceError, free_port
 from tests.fake_grafana import VIEWER
 from tests.integration.chain import until
+from tests.integration.proxy import proxy
+from tests.integration.shop import SOURCES, TABLES
 from tests.integration.ward import CANARY_RULE, Ward
 from tests.unit.servers import Answer, web
 
 Options = Sequence[str]
 Make = Callable[[Ward], AbstractContextManager[Options]]
 
+CHECKED_AT = "dbt_source_checked_at_seconds"
 NOWHERE = "http://127.0.0.1:{}"
 
 
@@ -140,6 +143,33 @@ def build_failed(ward: Ward) -> Iterator[Options]:
         path.write_text(before)
 
 
+def answered(change: Callable[[bytes], bytes] = bytes, request: str = "", **about: float) -> Make:
+    """Return the fault that one ``request`` is answered with something else than it should be."""
+
+    @contextmanager
+    def make(ward: Ward) -> Iterator[Options]:
+        with proxy() as between:
+            between.change = lambda asked, content: change(content) if asked == request else content
+            between.ahead = about.get("ahead", 0.0)
+            ward.shop.env["http_proxy"] = between.url
+            try:
+                yield []
+            finally:
+                del ward.shop.env["http_proxy"]
+
+    return make
+
+
+def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
+    """Return what replaces a text, which has to be there."""
+
+    def change(content: bytes) -> bytes:
+        assert old.encode() in content, content
+        return content.replace(old.encode(), new.encode())
+
+    return change
+
+
 def answering(option: str, answer: Answer) -> Make:
     """Return the fault that something else answers at an address."""
 
@@ -241,6 +271,15 @@ def unknown_schema(content: Any) -> None:
     content["metadata"]["dbt_schema_version"] = "https://schemas/dbt/manifest/v99.json"
 
 
+def old_dbt(content: Any) -> None:
+    content["metadata"]["dbt_version"] = "1.7.14"
+
+
+def no_owner(content: Any) -> None:
+    content["exposures"]["exposure.shop.training"]["owner"] = {}
+    content["sources"]["source.shop.app.orders"]["meta"] = {"obs": {"owner": "payments"}}
+
+
 def no_parents(content: Any) -> None:
     content["exposures"]["exposure.shop.training"]["depends_on"]["nodes"] = []
     content["parent_map"]["exposure.shop.training"] = []
@@ -283,6 +322,11 @@ def other_limit(ward: Ward, config: Yaml) -> None:
     config["rule_files"] = [str(path), *kept]
 
 
+def no_checks(_: Ward, config: Yaml) -> None:
+    dropped = {"source_labels": ["__name__"], "regex": CHECKED_AT, "action": "drop"}
+    config["scrape_configs"][0]["metric_relabel_configs"] = [dropped]
+
+
 def nobody_told(_: Ward, config: Yaml) -> None:
     config["alerting"] = {}
 
@@ -317,6 +361,10 @@ def other_rules(ward: Ward) -> bool:
 
 def no_up(ward: Ward) -> bool:
     return all(target["health"] == "down" for target in targets(ward)) and bool(targets(ward))
+
+
+def unchecked(ward: Ward) -> bool:
+    return not ward.prometheus.query(CHECKED_AT)
 
 
 def unlabelled(ward: Ward) -> bool:
@@ -487,6 +535,14 @@ def large_table(ward: Ward) -> Iterator[Options]:
         ward.shop.sql("delete from orders; insert into orders values (now()); analyze orders")
 
 
+OF_THE_MOMENT = SOURCES.replace("count: 5", 'count: "{{ run_started_at.day | int }}"') + "".join(
+    f"      - name: {table}\n" for table in TABLES
+)
+FIRING = b"""{"status": "success", "data": {"alerts": [{"state": "firing", "labels": {
+"alertname": "SourceStaleOrders", "project": "shop", "target": "prod", "table": "orders"}}]}}"""
+THREE_DAYS = b'{"status": "success", "data": {"storageRetention": "3d"}}'
+STATUS = "GET /api/v1/status"
+
 HTML = Answer(200, b"<html>", {"Content-Type": "text/html"})
 JSON = Answer(200, b"{}", {"Content-Type": "application/json"})
 
@@ -511,6 +567,7 @@ FAULTS = (
         "check",
     ),
     Fault("a hook runs first", "dbt-hooks", manifest(hook)),
+    Fault("a limit of the moment", "dbt-limits", file("models/sources.yml", OF_THE_MOMENT)),
     Fault("a macro is overridden", "dbt-engine", manifest(macro)),
     Fault("Jinja in a query", "dbt-engine", manifest(jinja)),
     Fault("a source without freshness", "dbt-freshness", manifest(no_freshness), "check"),
@@ -588,6 +645,10 @@ FAULTS = (
     Fault("a limit has changed", "rules-generated", manifest(longer_limit), None),
     Fault("an owner has changed", "rules-generated", manifest(other_owner), None),
     Fault("sent to nobody", "alertmanager-known", prometheus(nobody_told, unsent), None),
+    # After it, the metric is waited for.
+    Fault("a metric is dropped", "prometheus-metrics", prometheus(no_checks, unchecked), None),
+    Fault("no Watchdog", "watchdog", answered(lambda _: b"[]", "GET /api/v2/alerts"), None),
+    Fault("the gateway's clock is ahead", "gateway-clock", answered(ahead=900.0), None),
     Fault("Alertmanager is down", "alertmanager-answers", refused("--alertmanager"), None),
     Fault("told to nobody", "alertmanager-receivers", alertmanager(to_nobody), None),
     Fault("Grafana is down", "grafana-answers", refused("--grafana"), None),
@@ -611,5 +672,26 @@ WARNINGS = (
     Fault("a failed run", "gateway-run", failed_run),
     Fault("another host", "gateway-writers", other_host),
     Fault("a large table without an index", "warehouse-indexes", large_table),
+    Fault("an old dbt", "dbt-version", manifest(old_dbt)),
+    Fault("nobody is responsible", "dbt-owners", manifest(no_owner, "--prometheus", "")),
+    Fault(
+        "no persistence",
+        "gateway-persistence",
+        answered(replaced('"persistence.file":"', '"other":"'), STATUS),
+    ),
+    Fault(
+        "no consistency check",
+        "gateway-consistency",
+        answered(
+            replaced('disable-consistency-check":"false', 'disable-consistency-check":"true'),
+            STATUS,
+        ),
+    ),
+    Fault(
+        "three days are kept",
+        "prometheus-retention",
+        answered(lambda _: THREE_DAYS, "GET /api/v1/status/runtimeinfo"),
+    ),
+    Fault("an alert fires", "alerts-quiet", answered(lambda _: FIRING, "GET /api/v1/alerts")),
     Fault("a viewer's key", "grafana-role", environment(GRAFANA_API_KEY=VIEWER)),
 )

@@ -52,6 +52,8 @@ def test_a_single_fault_fails_one_check_which_names_it(chain: Ward, fault: Fault
         assert found.checks[fault.check]["next_step"]
         if fault.command:
             assert outcome(chain, fault.command, argv).returncode != 0
+        else:  # what neither of them looks at stops neither of them
+            assert chain.check().returncode == chain.push().returncode == 0
 
 
 @pytest.mark.parametrize("fault", WARNINGS, ids=[fault.name for fault in WARNINGS])
@@ -63,7 +65,7 @@ def test_what_is_no_fault_yet_is_a_warning_and_fails_nothing(chain: Ward, fault:
             found.in_state("warning")
         )
         assert found.code == 0
-        assert chain.check().returncode == 0
+        assert chain.check().returncode == chain.push().returncode == 0
 
 
 def test_it_ends_in_time_when_no_server_answers(chain: Ward) -> None:

@@ -175,6 +175,8 @@ class Ward:
         until(lambda: all(r["health"] == "ok" for r in self._rules()), "the rules are healthy")
         labelled = 'dbt_freshness_run_success{job="dbt-freshness", instance=""}'
         until(lambda: self.prometheus.query(labelled), "the gateway is scraped")
+        checked = 'dbt_source_checked_at_seconds{job="dbt-freshness"}'
+        until(lambda: self.prometheus.query(checked), "each metric is scraped")
         until(self.sends, "alerts are sent")
 
     def _rules(self) -> list[Any]:
