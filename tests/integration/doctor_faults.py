@@ -380,6 +380,14 @@ def unsent(ward: Ward) -> bool:
 
 
 @contextmanager
+def of_the_moment(ward: Ward) -> Iterator[Options]:
+    """A push parses it, so that another has to parse what was there before."""
+    with file("models/sources.yml", OF_THE_MOMENT)(ward) as argv:
+        yield argv
+    ward.heal()
+
+
+@contextmanager
 def lock_held(ward: Ward) -> Iterator[Options]:
     with locked(ward.shop.private_target_path):
         yield []
@@ -567,7 +575,7 @@ FAULTS = (
         "check",
     ),
     Fault("a hook runs first", "dbt-hooks", manifest(hook)),
-    Fault("a limit of the moment", "dbt-limits", file("models/sources.yml", OF_THE_MOMENT)),
+    Fault("a limit of the moment", "dbt-limits", of_the_moment),
     Fault("a macro is overridden", "dbt-engine", manifest(macro)),
     Fault("Jinja in a query", "dbt-engine", manifest(jinja)),
     Fault("a source without freshness", "dbt-freshness", manifest(no_freshness), "check"),

@@ -64,7 +64,8 @@ def proxy() -> Iterator[Proxy]:
             path = f"{parts.path}?{parts.query}" if parts.query else parts.path
             connection = http.client.HTTPConnection(parts.netloc, timeout=10)
             try:
-                kept = {"Content-Type": self.headers.get("Content-Type", "")} if body else {}
+                passed = ("Content-Type", "Authorization", "Accept")
+                kept = {name: self.headers[name] for name in passed if self.headers[name]}
                 connection.request(self.command, path, body, kept)
                 answer = connection.getresponse()
                 content = served.change(request, answer.read())

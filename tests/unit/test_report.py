@@ -35,6 +35,7 @@ from ledgermind_obs.render.report_html import as_html, as_mail_html
 from ledgermind_obs.render.report_json import digest_document
 from ledgermind_obs.render.report_mail import as_mail, failure_mail
 from ledgermind_obs.render.report_markdown import as_markdown
+from ledgermind_obs.render.report_style import COLOURS
 from ledgermind_obs.render.report_text import WIDTH, as_text
 from tests.unit import manifests
 from tests.unit.digests import TRAINING_VIEW, days, digest, digest_of_sources, sources
@@ -243,6 +244,33 @@ def test_a_bar_shows_the_age_against_both_limits() -> None:
     assert 'class="fill bad" style="width:100.0%"' in page
     assert page.count("32.0%") == 2 * 2  # warn_after at 2 d, error_after at 5 d
     assert page.count("80.0%") == 2 * 2
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return sum(part * weight for part, weight in zip(linear, (0.2126, 0.7152, 0.0722), strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+GROUNDS = [row[2:] for row in COLOURS if row[1] == "background" and not row[0].startswith(".fill")]
+# What only parts one thing from another, and says nothing.
+RULERS = {".card,.sheet", "td,th", "svg .dot"}
+MEANT = [row for row in COLOURS if row[0] not in {"body", *RULERS}]
+
+
+@pytest.mark.parametrize("row", MEANT, ids=lambda row: row[0])
+def test_what_is_drawn_is_seen_in_the_light_and_in_the_dark(row: tuple[str, ...]) -> None:
+    who, what, *colours = row
+    is_text = what == "color" or (what == "fill" and ".dot" not in who)
+
+    for ground in GROUNDS:
+        for colour, behind in zip(colours, ground, strict=True):
+            assert contrast(colour, behind) >= (4.5 if is_text else 3), (colour, behind)
 
 
 def test_the_lineage_marks_stale_and_unbuilt_paths() -> None:
