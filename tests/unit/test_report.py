@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 from ledgermind_obs.freshness import SourceFreshness, State
@@ -129,6 +130,16 @@ def test_text_fits_a_mail_whatever_the_names() -> None:
     text = as_text(digest_of_sources(source(name), source("b"), unmeasured(f"{name}x")))
 
     assert max(len(line) for line in text.splitlines() if "https" not in line) <= WIDTH
+
+
+def test_another_engine_is_not_given_the_version_of_dbt() -> None:
+    measured = msgspec.structs.replace(report(source("a")), engine="postgres")
+    found = digest_of(evidence(measured), NOW, Surroundings())
+
+    assert (
+        found.method == f"measured by the engine postgres (dbt {measured.engine_version}) in 4.0 s"
+    )
+    assert digest().method.startswith("measured by dbt 1.")
 
 
 def test_two_sources_of_one_name_are_told_apart() -> None:
