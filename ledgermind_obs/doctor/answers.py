@@ -12,6 +12,7 @@ import msgspec
 from ledgermind_obs.errors import DestinationError
 from ledgermind_obs.http.client import Response, request
 from ledgermind_obs.http.endpoint import Endpoint
+from ledgermind_obs.http.prometheus import vector
 
 T = TypeVar("T")
 
@@ -158,10 +159,6 @@ class _Sample(msgspec.Struct, frozen=True):
     value: tuple[float, str] = (0.0, "NaN")
 
 
-class _Vector(msgspec.Struct, frozen=True):
-    result: list[_Sample] = []
-
-
 def targets(endpoint: Endpoint) -> list[Target]:
     """Return what Prometheus scrapes; raises DestinationError."""
     return _data(endpoint, "/api/v1/targets?state=active", _Active).active_targets
@@ -195,7 +192,7 @@ def retention(endpoint: Endpoint) -> str:
 
 def query(endpoint: Endpoint, expression: str) -> list[tuple[Mapping[str, str], float]]:
     """Return the labels and the number of each series of a query; raises DestinationError."""
-    found = _data(endpoint, f"/api/v1/query?query={quote(expression)}", _Vector).result
+    found = vector(endpoint, {"query": expression}, _Sample)
     return [(sample.metric, float(sample.value[1])) for sample in found]
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from urllib.parse import quote
 
 import msgspec
 
 from ledgermind_obs import metrics
 from ledgermind_obs.durations import format_age
-from ledgermind_obs.errors import ArtifactError, DestinationError
+from ledgermind_obs.errors import ArtifactError
 from ledgermind_obs.freshness import FUTURE_TOLERANCE, SourceKey
-from ledgermind_obs.http.client import Response, request
 from ledgermind_obs.http.endpoint import Endpoint
+from ledgermind_obs.http.prometheus import SEE_SERVER, vector
 from ledgermind_obs.metrics import Metric
 
 _METRICS = {metric.name: metric for metric in metrics.METRICS}
@@ -29,9 +28,7 @@ _TIMES = frozenset(
     }
 )
 _FLAGS = frozenset({metrics.STATUS, metrics.RUN_SUCCESS, metrics.BUILD_STATUS})
-_OK = 200
 
-SEE_SERVER = "is this the URL of a Prometheus server?"
 SEE_PUSHES = "see what pushes to this project and target, and with which version of obs"
 
 
@@ -71,24 +68,6 @@ class Sample(msgspec.Struct, frozen=True):
         return frozenset((name, text) for name, text in self.metric.items() if name not in own)
 
 
-class _Vector(msgspec.Struct, frozen=True):
-    resultType: str = ""  # noqa: N815 - Prometheus' own name
-    result: list[Sample] = msgspec.field(default_factory=list)
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    """What Prometheus answers; ``infos``, which it may add, say nothing against the data.
-
-    ``isPartial`` is VictoriaMetrics' word: one of its storage nodes did not answer.
-    """
-
-    status: str = ""
-    error: str = ""
-    warnings: list[str] | None = None
-    isPartial: bool = False  # noqa: N815 - VictoriaMetrics' own name
-    data: _Vector | None = None
-
-
 def query_pushed(
     endpoint: Endpoint,
     wanted: Sequence[Metric],
@@ -103,44 +82,8 @@ def query_pushed(
     names = "|".join(metric.name for metric in wanted)
     matchers = "".join(f",{name}={_quoted(value)}" for name, value in labels.items())
     expression = f'{{__name__=~"{names}"{matchers}}}'
-    moment = "" if at is None else f"&time={at:.3f}"
-    response = request(endpoint, "GET", f"/api/v1/query?query={quote(expression)}{moment}")
-    answer = _answer(endpoint, response)
-    if answer.status != "success":
-        words = " ".join(answer.error.split()) or "no reason"
-        raise DestinationError(f"{endpoint.url} could not run the query: {words}")
-    if answer.warnings or answer.isPartial:
-        words = " ".join(answer.warnings[0].split()) if answer.warnings else "isPartial is true"
-        raise DestinationError(
-            f"{endpoint.url} answered in part only: {words}",
-            "see its own sources: a remote store or a replica may be down",
-        )
-    if answer.data is None or answer.data.resultType != "vector":
-        raise DestinationError(f"{endpoint.url} does not answer with a vector", SEE_SERVER)
-    return answer.data.result
-
-
-def _answer(endpoint: Endpoint, response: Response) -> _Answer:
-    if response.status != _OK:
-        raise DestinationError(
-            f"{endpoint.url} refused the query with {response.status}: {response.words}"
-        )
-    if response.headers.get("Content-Encoding"):
-        raise DestinationError(
-            f"{endpoint.url} answers in an encoding that was not asked for",
-            "see what a proxy in front of it changes",
-        )
-    content_type = str(response.headers.get("Content-Type") or "none")
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise DestinationError(
-            f"{endpoint.url} does not answer with JSON but with type {content_type}", SEE_SERVER
-        )
-    try:
-        return msgspec.json.decode(response.body, type=_Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DestinationError(
-            f"{endpoint.url} does not answer as Prometheus does: {error}", SEE_SERVER
-        ) from error
+    moment = {} if at is None else {"time": f"{at:.3f}"}
+    return vector(endpoint, {"query": expression, **moment}, Sample)
 
 
 def check_samples(
