@@ -71,7 +71,7 @@ truth-warehouse: $(VENV) ## 200 random histories on a real PostgreSQL and dbt: s
 	@$(PYTHON) -m tests.truth.warehouse
 
 .PHONY: doctor-canary
-doctor-canary: $(VENV) ## end obs doctor --end-to-end at 52 moments: is anything left behind? some four minutes
+doctor-canary: $(VENV) ## end obs doctor --end-to-end at 52 moments: is anything left behind?
 	@EVERY_MOMENT=1 $(PYTHON) -m pytest -q tests/integration/test_doctor_canary.py
 
 .PHONY: bench

@@ -379,6 +379,43 @@ def unsent(ward: Ward) -> bool:
 # --- faults that need more than one line
 
 
+def script(lines: str) -> Make:
+    """Return the fault that another program is dbt."""
+
+    @contextmanager
+    def make(ward: Ward) -> Iterator[Options]:
+        path = ward.directory / "other-dbt"
+        path.write_text(f"#!/bin/sh\n{lines}\n")
+        path.chmod(0o755)
+        yield ["--dbt", str(path), "--engine", "dbt"]
+
+    return make
+
+
+@contextmanager
+def no_place(ward: Ward) -> Iterator[Options]:
+    place = ward.shop.directory / "target" / "obs"
+    moved = place.rename(place.with_name("moved"))
+    place.write_text("")
+    try:
+        yield []
+    finally:
+        place.unlink()
+        moved.rename(place)
+
+
+@contextmanager
+def reader(ward: Ward) -> Iterator[Options]:
+    """A user who may connect, and read all tables but one."""
+    ward.shop.sql("create role reader login password 'reads'")
+    ward.shop.sql("grant select on payments, refunds to reader")
+    try:
+        with environment(PGUSER="reader", PGPASSWORD="reads")(ward) as argv:
+            yield argv
+    finally:
+        ward.shop.sql("drop owned by reader; drop role reader")
+
+
 @contextmanager
 def of_the_moment(ward: Ward) -> Iterator[Options]:
     """A push parses it, so that another has to parse what was there before."""
@@ -543,6 +580,7 @@ def large_table(ward: Ward) -> Iterator[Options]:
         ward.shop.sql("delete from orders; insert into orders values (now()); analyze orders")
 
 
+FORTNIGHTS = SOURCES.replace("period: day", "period: fortnight") + "      - name: orders\n"
 OF_THE_MOMENT = SOURCES.replace("count: 5", 'count: "{{ run_started_at.day | int }}"') + "".join(
     f"      - name: {table}\n" for table in TABLES
 )
@@ -564,6 +602,11 @@ FAULTS = (
     Fault("a variable is not set", "dbt-project", environment(PGHOST=None)),
     Fault("a port is no number", "warehouse-connects", environment(PGPORT="many")),
     Fault("no dbt", "dbt-found", options("--dbt", "/nowhere", "--engine", "dbt")),
+    Fault("a dbt that fails", "dbt-parses", script("exit 2")),
+    Fault("a dbt that is killed", "dbt-parses", script("kill -9 $$")),
+    Fault("a dbt without a result", "dbt-measures", script("exit 0")),
+    Fault("no place to write", "dbt-parses", no_place),
+    Fault("a period that is none", "dbt-parses", file("models/sources.yml", FORTNIGHTS)),
     Fault("does not parse", "dbt-parses", file("models/daily.sql", "{{ ref('gone') }}")),
     Fault("of another project", "dbt-parses", manifest(other_project)),
     Fault("of an unknown schema", "dbt-parses", manifest(unknown_schema)),
@@ -581,6 +624,23 @@ FAULTS = (
     Fault("a source without freshness", "dbt-freshness", manifest(no_freshness), "check"),
     Fault("the lock is held", "dbt-lock", lock_held),
     Fault("the database is down", "warehouse-connects", environment(PGPORT=str(free_port()))),
+    Fault("a wrong password", "warehouse-connects", environment(PGPASSWORD="wrong")),
+    Fault(
+        "no permission",
+        "warehouse-readable",
+        reader,
+        "check",
+    ),
+    Fault(
+        "a view fails",
+        "warehouse-readable",
+        sql(
+            "alter table orders rename to gone;"
+            "create view orders as select loaded_at from gone where 1 / 0 > 0",
+            "drop view orders; alter table gone rename to orders",
+        ),
+        "check",
+    ),
     Fault("no such database", "warehouse-connects", environment(PGDATABASE="gone")),
     Fault(
         "no such table",
@@ -633,6 +693,12 @@ FAULTS = (
     Fault("the gateway is down", "gateway-answers", refused("--pushgateway")),
     Fault("no URL", "gateway-settings", options("--pushgateway", "ftp://gateway")),
     Fault("no password", "gateway-settings", options("--pushgateway-password-file", "/nowhere")),
+    Fault(
+        "no private CA",
+        "gateway-answers",
+        options("--pushgateway", "https://127.0.0.1:1", "--pushgateway-ca-file", "/nowhere"),
+    ),
+    Fault("no place for the file", "schedule-recent", options("--textfile", "/nowhere/x.prom")),
     Fault("a bad label", "gateway-settings", options("--grouping-key", "table=x")),
     Fault("a web page", "gateway-answers", answering("--pushgateway", HTML)),
     Fault("no credentials", "gateway-answers", answering("--pushgateway", Answer(401))),
