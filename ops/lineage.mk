@@ -15,3 +15,11 @@ lineage-check: $(VENV) ## is warehouse/'s lineage sound and watched?
 .PHONY: test-browser
 test-browser: $(VENV) ## dbt's docs in a headless Chromium
 	@$(PYTHON) -m pytest -q tests/browser
+
+.PHONY: test-panels
+test-panels: $(VENV) ## the dashboard's panels, drawn by Grafana's own code in Chromium
+	@$(PYTHON) -m pytest -q tests/panels
+
+.PHONY: dashboard-picture
+dashboard-picture: test-panels ## the README's picture of the dashboard
+	@cp build/panels/dashboard.png docs/images/dashboard.png

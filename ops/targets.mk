@@ -13,9 +13,19 @@ RULES := $(OBS) rules generate --project-dir warehouse --critical-after 5d \
 rules: $(VENV) ## write the alert rules of warehouse/, and their cases
 	@$(RULES)
 
+DASHBOARD := $(OBS) dashboard generate --project-dir warehouse --all-projects \
+	--title "LedgerMind ML Source Freshness" --uid ml-freshness \
+	--tile app.transactions --tile app.transaction_labels --tile app.ml_features \
+	--output ops/grafana/dashboards/ml-source-freshness.json
+
+.PHONY: dashboard
+dashboard: $(VENV) ## write the dashboard of warehouse/
+	@$(DASHBOARD)
+
 .PHONY: rules-check
 rules-check: $(VENV) ## do rules and dashboards match the metrics?
 	@$(RULES) --check
+	@$(DASHBOARD) --check
 	@$(OBS) rules check --project-dir warehouse --fail-on warning \
 		--alertmanager ops/alertmanager/alertmanager.yml
 	@$(OBS) dashboard check ops/grafana/dashboards --project-dir warehouse --fail-on warning

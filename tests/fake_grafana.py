@@ -1,7 +1,7 @@
-"""A Grafana that keeps state and refuses as the real ones do: 7.5 with ``old``, 12 without.
+"""A Grafana that keeps state and refuses as the real ones do, by its version.
 
-No Grafana can be installed from package registries; this one behaves by what was seen on 7.5 and
-read in the sources of 9 to 13.
+No Grafana can be installed from package registries; this one behaves by what was seen on 7.5.5 and
+read in the sources of 8 to 13. ``tests/unit/test_fake_grafana.py`` says what that is.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from services.serving import serving
 
 Model = dict[str, Any]
 Answer = tuple[int, Any]
+
+# One without folderUid, one that lets a provisioned dashboard be replaced, and a new one.
+SEVEN, EIGHT, NEW = "7.5.5", "8.2.7", "12.1.0"
+MIN_REFRESH = "5s"
 
 ADMIN, EDITOR, VIEWER = "key-of-an-admin", "key-of-an-editor", "key-of-a-viewer"
 
@@ -45,7 +49,8 @@ class Kept:
 
 @dataclass
 class FakeGrafana:
-    old: bool = False
+    version: str = NEW
+    sub_path: str = ""
     url: str = ""
     dashboards: dict[str, Kept] = field(default_factory=dict)
     folders: dict[str, str] = field(default_factory=dict)
@@ -59,8 +64,17 @@ class FakeGrafana:
     asked: list[tuple[str, str]] = field(default_factory=list)
     before_save: list[Callable[[], None]] = field(default_factory=list)
     loses_answers: int = 0
+    health: Any = None
     unreachable: set[str] = field(default_factory=set)
     stores: Callable[[Model], Model] = field(default_factory=lambda: lambda model: model)
+
+    def is_before(self, *version: int) -> bool:
+        return tuple(map(int, self.version.split("."))) < version
+
+    @property
+    def old(self) -> bool:
+        """Whether it answers as those before 9 did."""
+        return self.is_before(9)
 
     def edit(self, uid: str, **changes: Any) -> None:
         """Somebody saves the dashboard in the browser."""
@@ -69,7 +83,8 @@ class FakeGrafana:
 
     def answer(self, method: str, path: str, body: Any, key: str) -> Answer:
         if path == "/api/health":
-            return 200, {"database": "ok", "version": "7.5.17" if self.old else "12.1.0"}
+            told = {"database": "ok", "version": self.version}
+            return 200, told if self.health is None else self.health
         if key not in {ADMIN, EDITOR, VIEWER}:
             return 401, said("Invalid API key" if self.old else "Unauthorized")
         routes: list[tuple[str, str, Callable[..., Answer]]] = [
@@ -91,9 +106,17 @@ class FakeGrafana:
         if kept is None:
             return 404, said("Dashboard not found", "not-found")
         slug = re.sub(r"[^a-z0-9]+", "-", kept.model["title"].lower()).strip("-")
-        meta: Model = {"slug": slug, "url": f"/d/{uid}/{slug}", "folderUid": kept.folder}
+        meta: Model = {"slug": slug, "url": f"{self.sub_path}/d/{uid}/{slug}"}
+        meta["folderId"] = self._folder_id(kept.folder)
+        if not self.is_before(8):
+            meta["folderUid"] = kept.folder
         meta["canSave"] = key != VIEWER
+        meta["provisioned"] = kept.provisioned
+        meta["provisionedExternalId"] = "board.json" if kept.provisioned else ""
         return 200, {"dashboard": copy.deepcopy(kept.model), "meta": meta}
+
+    def _folder_id(self, uid: str) -> int:
+        return [*self.folders].index(uid) + 1 if uid in self.folders else 0
 
     def _data_sources(self, key: str) -> Answer:
         return (200, self.data_sources) if key == ADMIN else (403, said("Permission denied"))
@@ -112,26 +135,45 @@ class FakeGrafana:
         }
         default = next((s["name"] for s in self.data_sources if s["isDefault"]), "")
         sources["-- Grafana --"] = {"uid": "grafana", "type": "grafana", "isDefault": False}
-        return 200, {"datasources": sources, "defaultDatasource": default}
+        return 200, {
+            "datasources": sources,
+            "defaultDatasource": default,
+            "minRefreshInterval": MIN_REFRESH,
+        }
 
     def _folders(self) -> Answer:
         return 200, [{"uid": uid, "title": title} for uid, title in self.folders.items()]
 
     def _create_folder(self, body: Model) -> Answer:
+        title = body["title"].strip()
+        if title in self.folders.values():
+            words = "a folder or dashboard in the general folder with the same name already exists"
+            return (400 if self.old else 409), said(words)
         uid = f"folder-{len(self.folders) + 1}"
-        self.folders[uid] = body["title"]
-        return 200, {"uid": uid, "title": body["title"]}
+        self.folders[uid] = title
+        return 200, {"uid": uid, "title": title}
 
     def _save(self, body: Model, key: str) -> Answer:
-        if key == VIEWER:
-            return 403, said("Access denied to save dashboard" if self.old else "Permission denied")
+        if key == VIEWER and not self.old:
+            return 403, said("Permission denied")
         if "dashboard" not in body:
-            return (422 if self.old else 400), said("Dashboard is required")
+            return self._incomplete()
         for happen in self.before_save:
             happen()
         self.before_save.clear()
         model, overwrite = copy.deepcopy(body["dashboard"]), body.get("overwrite", False)
-        return self._refusal(model, body) or self._store(model, body, overwrite=overwrite)
+        model["title"] = (model.get("title") or "").strip()
+        if refused := self._refusal(model, body):
+            return refused
+        if key == VIEWER:
+            return 403, said("Access denied to save dashboard")
+        return self._store(model, body, overwrite=overwrite)
+
+    def _incomplete(self) -> Answer:
+        if not self.old:
+            return 400, said("bad request data")
+        fault = {"fieldNames": ["Dashboard"], "classification": "RequiredError"}
+        return 422, [{**fault, "message": "Required"}]
 
     def _refusal(self, model: Model, body: Model) -> Answer | None:
         uid, title = model.get("uid") or "", model.get("title") or ""
@@ -143,13 +185,14 @@ class FakeGrafana:
             return 400, said("uid too long. max 40 characters")
         if not re.fullmatch(r"[a-zA-Z0-9_-]*", uid):
             return 400, said("uid contains illegal characters")
-        if body.get("folderUid") and body["folderUid"] not in self.folders and not self.old:
+        knows_folders = not self.is_before(8)
+        if knows_folders and body.get("folderUid") and body["folderUid"] not in self.folders:
             return 400, said("folder not found", "not-found")
         return self._conflict(uid, title, body)
 
     def _conflict(self, uid: str, title: str, body: Model) -> Answer | None:
         kept = self.dashboards.get(uid)
-        if kept and kept.provisioned:
+        if kept and kept.provisioned and not self.is_before(8, 3):
             return 400, said("Cannot save provisioned dashboard")
         if kept and kept.plugin and not body.get("overwrite"):
             return 412, said("The dashboard belongs to plugin app", "plugin-dashboard")
@@ -158,7 +201,7 @@ class FakeGrafana:
         if kept and body["dashboard"].get("version") != kept.model["version"]:
             words = "The dashboard has been changed by someone else"
             return (412 if self.old else 409), said(words, "version-mismatch")
-        if not kept and self.old and self._namesake(uid, title, body.get("folderUid") or ""):
+        if not kept and self.old and self._namesake(uid, title, self._folder(body)):
             words = "A dashboard with the same name in the folder already exists"
             return 412, said(words, "name-exists")
         return None
@@ -175,37 +218,50 @@ class FakeGrafana:
         )
 
     def _store(self, model: Model, body: Model, *, overwrite: bool) -> Answer:
-        folder = body.get("folderUid") or ""
-        folder = folder if folder in self.folders else ""
+        folder = self._folder(body)
         uid = model.get("uid") or f"made-{len(self.dashboards) + 1}"
         if self.old and overwrite and (other := self._namesake(uid, model["title"], folder)):
             uid = other
         kept = self.dashboards.setdefault(uid, Kept({"version": 0}, folder))
         number = kept.model.get("id") or 40 + len(self.dashboards)
         version = kept.model["version"] + 1
-        kept.model = {**self.stores(model), "uid": uid, "id": number, "version": version}
+        model = _with_refresh(self.stores(model))
+        kept.model = {**model, "uid": uid, "id": number, "version": version}
         kept.folder = folder
         kept.messages.append(body.get("message", ""))
         slug = self._get(uid)[1]["meta"]["slug"]
         answer = {"id": number, "uid": uid, "version": version, "slug": slug, "status": "success"}
-        answer["url"] = f"/d/{uid}/{slug}"
+        answer["url"] = f"{self.sub_path}/d/{uid}/{slug}"
         return 200, answer if self.old else {**answer, "folderUid": folder}
+
+    def _folder(self, body: Model) -> str:
+        """The folder that a save is into: 7.5 does not know a folder's uid, and takes General."""
+        wanted = "" if self.is_before(8) else body.get("folderUid") or ""
+        return wanted if wanted in self.folders else ""
+
+
+def _with_refresh(model: Model) -> Model:
+    """The model with a refresh that is not shorter than the minimum; ours are of whole seconds."""
+    found = re.fullmatch(r"(\d+)s", str(model.get("refresh")))
+    short = found and int(found[1]) < int(MIN_REFRESH.removesuffix("s"))
+    return {**model, "refresh": MIN_REFRESH} if short else model
 
 
 @contextmanager
-def fake_grafana(*, old: bool = False) -> Iterator[FakeGrafana]:
+def fake_grafana(version: str = NEW, sub_path: str = "") -> Iterator[FakeGrafana]:
     """Serve a Grafana of its own on loopback."""
-    grafana = FakeGrafana(old)
+    grafana = FakeGrafana(version, sub_path)
 
     class Handler(BaseHTTPRequestHandler):
         def _respond(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
             body = json.loads(self.rfile.read(length)) if length else None
             path = urlsplit(self.path).path
+            path = path.removeprefix(sub_path) if path.startswith(f"{sub_path}/") else "/login"
             grafana.asked.append((self.command, path))
             key = self.headers.get("Authorization", "").removeprefix("Bearer ")
             headers: dict[str, str] = {}
-            if grafana.first:
+            if grafana.first and path != "/api/health":
                 status, answer, *more = grafana.first.pop(0)
                 headers = more[0] if more else {}
             else:
@@ -232,6 +288,6 @@ def fake_grafana(*, old: bool = False) -> Iterator[FakeGrafana]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    grafana.url = f"http://127.0.0.1:{server.server_port}"
+    grafana.url = f"http://127.0.0.1:{server.server_port}{sub_path}"
     with serving(server):
         yield grafana

@@ -35,7 +35,10 @@ _COMMANDS = {
     ),
     "builds": ("ledgermind_obs.cli.builds", "Push what dbt last built, and how old its data is."),
     "lineage": ("ledgermind_obs.cli.lineage", "Show which data an exposure depends on."),
-    "dashboard": ("ledgermind_obs.cli.dashboard", "Check Grafana dashboards and import them."),
+    "dashboard": (
+        "ledgermind_obs.cli.dashboard",
+        "Write Grafana dashboards, check and import them.",
+    ),
     "rules": ("ledgermind_obs.cli.rules", "Write alert rules and check them."),
     "doctor": ("ledgermind_obs.cli.doctor", "Find where the chain is broken, and what to do."),
     "completion": ("ledgermind_obs.cli.completion", "Complete commands and names in a shell."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import msgspec
 from ledgermind_obs.cli import explain, warn
 from ledgermind_obs.cli.catalogue_options import catalogue_options, source_names
 from ledgermind_obs.cli.credentials import secret
+from ledgermind_obs.cli.dashboard_generate import generate_command
 from ledgermind_obs.cli.findings_options import Handling, findings_options, read_each, tell
 from ledgermind_obs.cli.help import DESTINATION, OUTPUT, Command, HelpfulCommand, in_group
 from ledgermind_obs.cli.options import Duration, option
@@ -22,6 +23,7 @@ from ledgermind_obs.errors import ConfigurationError, ObsError
 from ledgermind_obs.findings import Checked
 from ledgermind_obs.http.endpoint import Endpoint, Tls, bearer_auth
 from ledgermind_obs.monitoring import dashboard as dashboards
+from ledgermind_obs.monitoring.board import Board, model
 from ledgermind_obs.monitoring.dashboard import (
     CODES,
     MAX_BYTES,
@@ -30,14 +32,15 @@ from ledgermind_obs.monitoring.dashboard import (
     read_dashboard,
 )
 from ledgermind_obs.monitoring.expressions import Catalogue
-from ledgermind_obs.monitoring.files import SHIPPED_DASHBOARDS, dashboard_files, read_file
-from ledgermind_obs.monitoring.grafana import Grafana, Outcome
+from ledgermind_obs.monitoring.files import dashboard_files, read_file, shipped_template
+from ledgermind_obs.monitoring.grafana import NEW_FOLDER, Grafana, Outcome
 from ledgermind_obs.render.documents import to_json
 
 _PATH = click.Path(path_type=Path, allow_dash=True)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 _DASH = Path("-")
+_Reader = Callable[[], Dashboard]
 
 files_argument = click.argument(
     "files", nargs=-1, required=True, type=_PATH, metavar="FILE|DIR|-..."
@@ -78,8 +81,10 @@ obs dashboard diff board.json --format json
 
 @click.group()
 def dashboard() -> None:
-    """Check Grafana dashboards, and import them."""
+    """Write Grafana dashboards, check and import them."""
 
+
+dashboard.add_command(generate_command)
 
 _grafana_options = in_group(
     DESTINATION,
@@ -158,20 +163,25 @@ def import_command(
 
     A dashboard that is already there stays as it is; one that differs becomes a new version. An
     edit made during the import is not overwritten, and neither is another dashboard of the same
-    title. In a directory, every .json file is a dashboard. Without FILE, it is the dashboard that
-    comes with obs. With --format json, one object is printed per dashboard.
+    title. In a directory, every .json file is a dashboard. Without FILE, it is a dashboard for any
+    project; obs dashboard generate makes one for yours. With --format json, one object is printed
+    per dashboard.
     """
-    place = _folder(grafana, folder, create=create_folder, dry_run=dry_run) if folder else None
     resolve = _resolver(grafana, datasource)
 
-    def put(path: Path) -> None:
-        found = resolve(_read(path))
-        outcome = grafana.put(
-            found, folder_uid=place, message=message, force=force, dry_run=dry_run
-        )
-        _show(found, outcome, grafana.endpoint.url, output)
+    @functools.cache  # Grafana is asked once, and after a dashboard was read
+    def place() -> str | None:
+        grafana.refuse_what_is_too_old()
+        return _folder(grafana, folder, create=create_folder, dry_run=dry_run) if folder else None
 
-    _each(dashboard_files(files or (SHIPPED_DASHBOARDS,)), put)
+    def put(board: Dashboard) -> None:
+        folder_uid, found = place(), resolve(board)
+        outcome = grafana.put(
+            found, folder_uid=folder_uid, message=message, force=force, dry_run=dry_run
+        )
+        _show(found, outcome, grafana, output)
+
+    _each(_readers(files) if files else [_for_any_project], put)
 
 
 @dashboard.command(cls=HelpfulCommand, examples=DIFF_EXAMPLES)
@@ -185,18 +195,14 @@ def diff(files: tuple[Path, ...], grafana: Grafana, datasource: str | None, outp
     """
     resolve, differing = _resolver(grafana, datasource), []
 
-    def compare(path: Path) -> None:
-        found = resolve(_read(path))
+    def compare(board: Dashboard) -> None:
+        found = resolve(board)
         stored = grafana.find(found.uid)
-        lines = (
-            dashboards.differences(stored.model, found.model)
-            if stored
-            else [f"{found.uid} is not in Grafana"]
-        )
+        lines = grafana.differences(stored, found) if stored else [f"{found.uid} is not in Grafana"]
         differing.extend(lines)
         _show_differences(found, lines, output)
 
-    _each(dashboard_files(files), compare)
+    _each(_readers(files), compare)
     sys.exit(1 if differing else 0)
 
 
@@ -232,13 +238,13 @@ def check(
     tell(checked, handling)
 
 
-def _folder(grafana: Grafana, wanted: str, *, create: bool, dry_run: bool) -> str | None:
-    """Return the folder's uid; None stands for one that a dry run does not make."""
+def _folder(grafana: Grafana, wanted: str, *, create: bool, dry_run: bool) -> str:
+    """Return the folder's uid; a dry run makes none."""
     found = grafana.find_folder(wanted)
     if found is not None:
         return found
     if create:
-        return None if dry_run else grafana.create_folder(wanted)
+        return NEW_FOLDER if dry_run else grafana.create_folder(wanted)
     raise ConfigurationError(
         f"{grafana.endpoint.url} has no folder {wanted!r}",
         "name another with --folder, or let it be made with --create-folder",
@@ -256,22 +262,30 @@ def _resolver(grafana: Grafana, wanted: str | None) -> Callable[[Dashboard], Das
     return resolve
 
 
-def _each(paths: list[Path], work: Callable[[Path], None]) -> None:
-    """Do the work on every path; exit with an error's code where it failed for one of them."""
-    if code := _failures(paths, work):
+def _each(boards: Iterable[_Reader], work: Callable[[Dashboard], None]) -> None:
+    """Do the work on every dashboard; exit with an error's code where it failed for one of them."""
+    if code := _failures(boards, work):
         sys.exit(code)
 
 
-def _failures(paths: list[Path], work: Callable[[Path], None]) -> int:
-    """Do the work on every path; one that fails is named and does not stop the others."""
+def _failures(boards: Iterable[_Reader], work: Callable[[Dashboard], None]) -> int:
+    """Do the work on every dashboard; one that fails is named and does not stop the others."""
     codes = [0]
-    for path in paths:
+    for read in boards:
         try:
-            work(path)
+            work(read())
         except ObsError as error:
             explain(error)
             codes.append(error.exit_code)
     return max(codes)
+
+
+def _readers(files: Iterable[Path]) -> list[_Reader]:
+    return [functools.partial(_read, path) for path in dashboard_files(files)]
+
+
+def _for_any_project() -> Dashboard:
+    return Dashboard("the dashboard for any project", model(Board(), shipped_template()))
 
 
 def _read(path: Path) -> Dashboard:
@@ -281,14 +295,14 @@ def _read(path: Path) -> Dashboard:
     return read_dashboard(read_file(path), str(path))
 
 
-def _show(found: Dashboard, outcome: Outcome, url: str, output: str) -> None:
+def _show(found: Dashboard, outcome: Outcome, grafana: Grafana, output: str) -> None:
     if output == "json":
         click.echo(to_json({**msgspec.structs.asdict(outcome), "file": found.name}))
         return
     version = f"version {outcome.version}" if outcome.version else ""
     click.echo("  ".join(filter(None, [outcome.action, outcome.uid, found.title, version])))
     if outcome.url:
-        click.echo(f"    {url}{outcome.url}")
+        click.echo(f"    {grafana.link(outcome.url)}")
 
 
 def _show_differences(found: Dashboard, lines: list[str], output: str) -> None:

@@ -44,6 +44,12 @@ class Workplace(msgspec.Struct, frozen=True, dict=True):
         """The directory of the project, where that is known."""
         return self.project.directory if self.project else None
 
+    @property
+    def project_name(self) -> str:
+        """The project's name, as the manifest says it; empty if nobody does."""
+        named = self.opened.manifest.metadata.project_name
+        return named or (self.project.name if self.project else "")
+
     @functools.cached_property
     def lineage(self) -> Lineage:
         """The manifest's graph."""

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from ledgermind_obs.cli.generated_files import STDOUT, put, refuse_check_of_stdout
 from ledgermind_obs.cli.help import DESTINATION, HelpfulCommand, in_group
 from ledgermind_obs.cli.options import Duration, option
 from ledgermind_obs.cli.project_options import Workplace, workplace_options
 from ledgermind_obs.dbt.meta_obs import settings_of
-from ledgermind_obs.errors import DestinationError
 from ledgermind_obs.lineage.graph import find_exposure
 from ledgermind_obs.lineage.watched import exposure_owners, watched_sources
 from ledgermind_obs.monitoring import generate
 from ledgermind_obs.monitoring.alerts import DOCUMENT_RUNBOOK
 from ledgermind_obs.monitoring.cases import cases
-from ledgermind_obs.monitoring.files import read_file
 from ledgermind_obs.render.yaml_document import to_yaml
 
 EXAMPLES = """
@@ -41,8 +38,6 @@ A source is its project, target, package, source and table: every expression kee
 Nothing resolves because a series went away. What was last known counts for a week, or until a later
 successful run no longer has the source."""
 _CASES_COMMENT = "Cases for `promtool test rules`. Written by `obs rules generate`; do not edit."
-_STDOUT = Path("-")
-_SHOWN_LINES = 60
 
 
 @click.command("generate", cls=HelpfulCommand, examples=EXAMPLES)
@@ -110,7 +105,7 @@ def generate_command(
     """
     _refuse_contradictions(output, tests, output_format, check=check)
     plan = generate.Plan(
-        project=_project_name(place),
+        project=place.project_name,
         sources=watched_sources(
             place.lineage,
             settings_of(place.opened.manifest, place.project_dir),
@@ -121,30 +116,19 @@ def generate_command(
         critical_after=critical_after,
         general=not without_general,
     )
-    files = dict(_files(plan, output, tests, output_format))
-    if check:
-        _compare(files)
-    else:
-        for path, text in files.items():
-            _write(path, text)
+    put(dict(_files(plan, output, tests, output_format)), check=check)
 
 
 def _refuse_contradictions(
     output: Path, tests: Path | None, output_format: str, *, check: bool
 ) -> None:
-    if check and output == _STDOUT:
-        raise click.UsageError("--check needs the file to compare: --output FILE")
-    if tests and output == _STDOUT:
+    refuse_check_of_stdout(output, check=check)
+    if tests and output == STDOUT:
         raise click.UsageError("--tests needs the file that it tests: --output FILE")
     if tests and output_format == "kubernetes":
         raise click.UsageError("promtool reads no PrometheusRule: use --tests without --format")
     if tests and tests == output:
         raise click.UsageError("--tests and --output are the same file")
-
-
-def _project_name(place: Workplace) -> str:
-    named = place.opened.manifest.metadata.project_name
-    return named or (place.project.name if place.project else "")
 
 
 def _files(
@@ -158,42 +142,3 @@ def _files(
     if tests:
         rules = os.path.relpath(output, tests.parent)
         yield tests, to_yaml(cases(plan, rules), _CASES_COMMENT)
-
-
-def _compare(files: dict[Path, str]) -> None:
-    """Print how the files differ from what they should be, and exit 1 if any does."""
-    changed = False
-    for path, wanted in files.items():
-        found = read_file(path).decode(errors="replace") if path.exists() else ""
-        if found != wanted:
-            changed = True
-            click.echo(f"{path} is not what the project asks for" if found else f"{path}: no file")
-            _show(difflib.unified_diff(found.splitlines(), wanted.splitlines(), n=2, lineterm=""))
-    if changed:
-        click.echo("next: run the command without --check, and commit the files")
-        sys.exit(1)
-
-
-def _show(difference: Iterator[str]) -> None:
-    lines = list(difference)[2:]
-    for line in lines[:_SHOWN_LINES]:
-        click.echo(f"    {line}")
-    if len(lines) > _SHOWN_LINES:
-        click.echo(f"    and {len(lines) - _SHOWN_LINES} more lines")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole, or print it; raises DestinationError."""
-    if path == _STDOUT:
-        click.echo(text, nl=False)
-        return
-    from ledgermind_obs.sinks.files import check_file, write_atomically
-
-    target = path.resolve() if path.is_symlink() else path
-    try:
-        check_file(target)
-        write_atomically(target, text.encode(), 0o644)
-    except OSError as error:
-        raise DestinationError(
-            f"cannot write {path}: {error.strerror}", "name a file in a folder that exists"
-        ) from error

@@ -33,7 +33,7 @@ def _dashboard(patient: Patient) -> Seen:
         if stored is None:
             step = f"import it: obs dashboard import {board.name}"
             return failed(f"the dashboard {board.uid} is not in Grafana", step)
-        lines = dashboards.differences(stored.model, dashboards.resolved(board, uid).model)
+        lines = grafana.differences(stored, dashboards.resolved(board, uid))
         if lines:
             return failed(
                 f"{board.uid} differs from {board.name}: {lines[0]}",

@@ -181,7 +181,7 @@ def _faults(source: Source, around: Surroundings) -> Iterator[tuple[Code, str, s
     if around.rules is not None and not is_covered(source, around.rules):
         yield NO_ALERT, "is in no alert rule", "add it to prometheus/rules/dbt_freshness.yml"
     if around.dashboards is not None and not is_covered(source, around.dashboards):
-        yield NO_PANEL, "is on no dashboard", "add a panel to ml-source-freshness.json"
+        yield NO_PANEL, "is on no dashboard", "make one that has it: obs dashboard generate"
     if limits and around.measured is not None and source.unique_id not in around.measured:
         next_step = "run obs freshness check: it says why dbt leaves it out"
         yield NOT_MEASURED, "has freshness and is not in the last run", next_step

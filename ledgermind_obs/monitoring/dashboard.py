@@ -96,9 +96,15 @@ def read_dashboard(content: bytes, name: str) -> Dashboard:
     """
     model = read_model(content, name)
     kept = {key: value for key, value in model.items() if key not in _SERVER_FIELDS}
-    dashboard = Dashboard(name, kept)
+    check_identity(kept, name)
+    return Dashboard(name, kept)
+
+
+def check_identity(model: Mapping[str, Any], name: str) -> None:
+    """Raise ConfigurationError if Grafana would refuse the title or the uid, or there is none."""
+    dashboard = Dashboard(name, dict(model))
     for key in ("title", "uid"):
-        if not isinstance(kept.get(key) or "", str):
+        if not isinstance(model.get(key) or "", str):
             raise ConfigurationError(f"{name} is not a dashboard: its {key} is not a text")
     if not dashboard.title.strip():
         raise ConfigurationError(f"{name} has no title", "Grafana refuses a dashboard without one")
@@ -112,7 +118,6 @@ def read_dashboard(content: bytes, name: str) -> Dashboard:
             f"{name} has the uid {dashboard.uid!r}, which Grafana refuses",
             f"use at most {MAX_UID_LENGTH} of the characters a-z A-Z 0-9 _ -",
         )
-    return dashboard
 
 
 def resolved(dashboard: Dashboard, data_source: str) -> Dashboard:
@@ -128,6 +133,11 @@ def resolved(dashboard: Dashboard, data_source: str) -> Dashboard:
             if (variable.get("type"), variable.get("query")) == ("datasource", "prometheus"):
                 variable["current"] = {"text": data_source, "value": data_source}
     return Dashboard(dashboard.name, model)
+
+
+def as_file(model: Mapping[str, Any]) -> str:
+    """Return the model as the text of a file, as Grafana exports it."""
+    return json.dumps(model, indent=2, ensure_ascii=False) + "\n"
 
 
 def to_send(model: Mapping[str, Any], version: int) -> Model:
@@ -204,7 +214,9 @@ def _is_v2(document: Mapping[str, Any]) -> bool:
 
 
 def _comparable(model: Mapping[str, Any]) -> Model:
-    return {key: value for key, value in model.items() if key not in _SERVER_FIELDS}
+    """Return the model without what Grafana sets itself, its title trimmed as Grafana trims it."""
+    kept = {key: value for key, value in model.items() if key not in _SERVER_FIELDS}
+    return kept | ({"title": kept["title"].strip()} if isinstance(kept.get("title"), str) else {})
 
 
 def _differences(stored: Any, wanted: Any, path: str) -> Iterator[str]:

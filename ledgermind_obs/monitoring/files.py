@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.monitoring.dashboard import MAX_BYTES, read_model
+from ledgermind_obs.monitoring.dashboard import MAX_BYTES, Model, read_model
 from ledgermind_obs.monitoring.promql import Selector
 from ledgermind_obs.monitoring.runbooks import Page, read_page
 
 RULES = Path("prometheus/rules")
 DASHBOARDS = Path("ops/grafana/dashboards")
 RUNBOOKS = Path("docs")
-# The dashboards that come with obs; in this repository a link to the folder above.
-SHIPPED_DASHBOARDS = Path(__file__).parent / "shipped" / "dashboards"
+# What every project's dashboard is made from.
+_TEMPLATE = Path(__file__).parent / "shipped" / "dashboard.json"
 
 
 def rule_files(given: Iterable[Path]) -> list[Path]:
@@ -45,6 +46,12 @@ def dashboard_files(given: Iterable[Path]) -> list[Path]:
             f"no .json file in {_listed(places)}", "name the files, or their directory"
         )
     return list(found)
+
+
+def shipped_template() -> Model:
+    """Return the template of a dashboard that comes with obs."""
+    template: Model = json.loads(_TEMPLATE.read_bytes())
+    return template
 
 
 def read_file(path: Path) -> bytes:

@@ -8,9 +8,10 @@ instead, and a conflict is looked at.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -20,17 +21,26 @@ from ledgermind_obs.http.endpoint import RETRIED_STATUSES, Endpoint
 from ledgermind_obs.monitoring.dashboard import Dashboard, Model, differences, to_send
 
 GENERAL = ""
+# Stands for a folder that is still to be made; no folder has such a uid.
+NEW_FOLDER = "(new)"
 FORCED_ATTEMPTS = 5
+FIRST_VERSION = 8
 
 _RETRIED = RETRIED_STATUSES | {429}
 _NOT_FOUND, _FORBIDDEN = 404, 403
+# Also Amazon's and Azure's Prometheus, and what else answers PromQL.
+_SPEAKS_PROMQL = re.compile(
+    r"(?:.*-)?\w*prometheus(?:-datasource)?|victoriametrics-(?:metrics-)?datasource"
+)
+_INTERVAL = re.compile(r"(\d+)(ms|s|m|h|d)")
+_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _CONFLICTS = frozenset({409, 412})
 
 _NEXT_STEPS = {
     400: "correct the dashboard; a provisioned one is changed where it is provisioned",
     401: "give a key that is valid here: GRAFANA_API_KEY, or --api-key-file",
     403: "give a key of a service account with the role Editor",
-    404: "see whether the URL is Grafana's, with its sub-path",
+    404: "see whether the URL is Grafana's, with its sub-path and without /api",
     409: "look at what changed: obs dashboard diff; then import again, or with --force",
     412: "look at what changed: obs dashboard diff; then import again, or with --force",
     422: "this Grafana does not take a dashboard of this form; see obs dashboard check",
@@ -61,6 +71,11 @@ class Stored(msgspec.Struct, frozen=True):
     def folder_uid(self) -> str:
         """The folder's uid; General has none."""
         return str(self.meta.get("folderUid") or GENERAL)
+
+    @property
+    def is_provisioned(self) -> bool:
+        """Whether a file is its source, and no save is to replace it."""
+        return self.meta.get("provisioned") is True
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -96,10 +111,45 @@ class Grafana(msgspec.Struct, frozen=True):
     def find(self, uid: str) -> Stored | None:
         """Return the stored dashboard, or None where there is none; raises DestinationError."""
         response = self._request("GET", f"/api/dashboards/uid/{quote(uid, safe='')}")
-        if response.status == _NOT_FOUND and not response.is_html:
+        if _is_absent(response):
             return None
         answer = self._answer(response, f"read the dashboard {uid}")
         return Stored(answer["dashboard"], answer.get("meta") or {})
+
+    def refuse_what_is_too_old(self) -> None:
+        """Raise DestinationError for a Grafana that would move a dashboard out of its folder.
+
+        One that does not tell its version is taken for a newer one.
+        """
+        response = self._request("GET", "/api/health")
+        version = str(_said(response).get("version") or "")
+        major = version.partition(".")[0]
+        if major.isdecimal() and int(major) < FIRST_VERSION:
+            raise DestinationError(
+                f"{self.endpoint.url} is Grafana {version}: below {FIRST_VERSION}.0 an import "
+                "moves a dashboard to the folder General",
+                "update Grafana, or import the file by hand: Dashboards, Import",
+            )
+
+    def link(self, url: str) -> str:
+        """Return the address of what Grafana names by ``url``, which may have its sub-path."""
+        place = urlsplit(self.endpoint.url)
+        if urlsplit(url).scheme:
+            return url
+        if place.path and url.startswith(f"{place.path}/"):
+            return f"{place.scheme}://{place.netloc}{url}"
+        return f"{self.endpoint.url}{url}"
+
+    def differences(self, stored: Stored, dashboard: Dashboard) -> list[str]:
+        """Return in what a stored dashboard differs, one line each; raises DestinationError.
+
+        A ``refresh`` that Grafana raises to its minimum is no difference.
+        """
+        found = differences(stored.model, dashboard.model)
+        kept, wanted = stored.model.get("refresh"), dashboard.model.get("refresh")
+        if not found or not _is_longer(kept, wanted) or kept != self._shortest_refresh():
+            return found
+        return differences(stored.model, {**dashboard.model, "refresh": kept})
 
     def data_source(self, wanted: str) -> str:
         """Return the uid of the Prometheus data source with this name or uid.
@@ -108,17 +158,17 @@ class Grafana(msgspec.Struct, frozen=True):
         where Grafana does not tell, ConfigurationError where the choice is not clear.
         """
         found = self._data_sources()
+        able = [s for s in found if _SPEAKS_PROMQL.fullmatch(s["type"])]
         if wanted:
-            chosen = [s for s in found if wanted in {s["uid"], s["name"]}]
+            chosen = [s for s in able if wanted in {s["uid"], s["name"]}]
         else:
-            prometheus = [s for s in found if s["type"] == "prometheus"]
-            chosen = [s for s in prometheus if len(prometheus) == 1 or s["isDefault"]]
+            chosen = [s for s in able if len(able) == 1 or s["isDefault"]]
         if len(chosen) == 1:
             return str(chosen[0]["uid"])
-        names = ", ".join(f"{s['name']} ({s['uid']})" for s in found) or "none at all"
-        what = f"no data source {wanted!r}" if wanted else "no single Prometheus data source"
+        names = ", ".join(f"{s['name']} ({s['uid']})" for s in able) or "none at all"
         raise ConfigurationError(
-            f"{self.endpoint.url} has {what}", f"choose one with --datasource; there are {names}"
+            f"{self.endpoint.url} has {_no_data_source(wanted, found)}",
+            f"choose one with --datasource; of Prometheus there are {names}",
         )
 
     def data_source_answers(self, uid: str) -> bool:
@@ -168,8 +218,10 @@ class Grafana(msgspec.Struct, frozen=True):
         """
         for attempt in range(1, FORCED_ATTEMPTS + 1):
             stored = self.find(dashboard.uid)
-            if stored and _is_there(stored, dashboard, folder_uid):
+            if stored and self._is_there(stored, dashboard, folder_uid):
                 return self._outcome("unchanged" if attempt == 1 else "updated", stored)
+            if stored and stored.is_provisioned:
+                raise self._provisioned(stored, dashboard)
             if dry_run:
                 action = "would update" if stored else "would create"
                 return msgspec.structs.replace(
@@ -227,7 +279,7 @@ class Grafana(msgspec.Struct, frozen=True):
                 f"{stored.folder_uid or 'General'}, not in {folder_uid or 'General'}",
                 "move it in Grafana",
             )
-        changed = differences(stored.model, dashboard.model)
+        changed = self.differences(stored, dashboard)
         if changed and not _migrated(stored, dashboard):
             raise DestinationError(
                 f"{url} stored {dashboard.name} differently: {changed[0]}",
@@ -239,9 +291,25 @@ class Grafana(msgspec.Struct, frozen=True):
     ) -> Outcome | None:
         """Return the outcome where the conflict is with this very import, sent a moment ago."""
         stored = self.find(dashboard.uid) if conflict.of_version else None
-        if stored and _is_there(stored, dashboard, folder_uid):
+        if stored and self._is_there(stored, dashboard, folder_uid):
             return self._outcome("updated", stored)
         return None
+
+    def _is_there(self, stored: Stored, dashboard: Dashboard, folder_uid: str | None) -> bool:
+        in_place = folder_uid is None or folder_uid == stored.folder_uid
+        return in_place and not self.differences(stored, dashboard)
+
+    def _provisioned(self, stored: Stored, dashboard: Dashboard) -> DestinationError:
+        file = str(stored.meta.get("provisionedExternalId") or "")
+        return DestinationError(
+            f"{dashboard.uid} on {self.endpoint.url} is provisioned from a file, which would "
+            "replace what is imported",
+            f"change the file {file}".strip() + " where Grafana runs",
+        )
+
+    def _shortest_refresh(self) -> str:
+        settings = self._get("/api/frontend/settings", "tell its shortest refresh")
+        return str(settings.get("minRefreshInterval") or "")
 
     def _outcome(self, action: str, stored: Stored | None) -> Outcome:
         if stored is None:
@@ -305,9 +373,26 @@ class Grafana(msgspec.Struct, frozen=True):
         return DestinationError(message, step)
 
 
-def _is_there(stored: Stored, dashboard: Dashboard, folder_uid: str | None) -> bool:
-    in_place = folder_uid is None or folder_uid == stored.folder_uid
-    return in_place and not differences(stored.model, dashboard.model)
+def _is_absent(response: Response) -> bool:
+    """Return whether Grafana says that it has no such dashboard, and not no such address."""
+    words = str(_said(response).get("message", "")).lower()
+    return response.status == _NOT_FOUND and "dashboard" in words
+
+
+def _is_longer(interval: Any, other: Any) -> bool:
+    found = [_INTERVAL.fullmatch(each) for each in (interval, other) if isinstance(each, str)]
+    lengths = [int(each[1]) * _MILLISECONDS[each[2]] for each in found if each]
+    return len(lengths) == len((interval, other)) and lengths[0] > lengths[1]
+
+
+def _no_data_source(wanted: str, found: list[dict[str, Any]]) -> str:
+    """Return what there is instead of the data source that was wanted."""
+    if not wanted:
+        return "no single Prometheus data source"
+    kinds = {s["type"] for s in found if wanted in {s["uid"], s["name"]}}
+    if kinds:
+        return f"a data source {wanted!r} of the type {', '.join(sorted(kinds))}, not Prometheus"
+    return f"no data source {wanted!r}"
 
 
 def _migrated(stored: Stored, dashboard: Dashboard) -> bool:

@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,14 @@ from services.postgres import Postgres
 from services.prometheus import Pushgateway
 from tests.integration.building import dbt, write_models
 from tests.integration.shop import Shop, new_project, open_shop
+
+
+@pytest.fixture(autouse=True)
+def _a_hang_up_counts() -> Iterator[None]:
+    """Let the tests do the same under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")

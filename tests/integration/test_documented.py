@@ -32,8 +32,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/ML_OBSERVABILITY_COMPLETE.md").read_text()
 REPORT_PAGE = (ROOT / "docs/report.md").read_text()
 SECTION = PAGE.partition("\n## Verification checklist\n")[2].partition("\n## ")[0]
-# Needs a browser, which this machine may not have: CI runs it before all other tests.
-ELSEWHERE = {"make test-browser"}
+# They need a browser, which this machine may not have: CI runs them before all other tests.
+ELSEWHERE = {"make test-browser", "make test-panels"}
 PATIENCE_SECONDS = 60.0
 COMMAND_SECONDS = 120.0
 
@@ -57,7 +57,6 @@ STANDS_FOR = {
     **dict.fromkeys(("DIR", "main-target", "trained"), "$DBT_TARGET_PATH"),
     **dict.fromkeys(("NAME", "EXPOSURE", "training"), "ml_training_pipeline"),
     "NODE": "app.transactions",
-    "app.orders": "app.transactions",
     "source:app.orders": "source:app.transactions",
     "orders": "transactions",
     "board.json": BOARD,
@@ -66,6 +65,8 @@ STANDS_FOR = {
     "handbook": "docs",
     "rules/dbt_freshness.yml": "generated.yml",
     "rules/dbt_freshness_test.yml": "generated_test.yml",
+    **dict.fromkeys(("dashboards/dbt_freshness.json", "dbt_freshness.json"), "generated.json"),
+    **dict.fromkeys(("app.orders", "app.payments"), "app.transactions"),
 }
 # Command lines that this chain has no part for, each with the reason.
 NOT_HERE = {

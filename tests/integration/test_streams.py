@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,14 +18,6 @@ from tests.replay import multiplied
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SECONDS = 30.0
-
-
-@pytest.fixture(autouse=True)
-def _a_hang_up_counts() -> Iterator[None]:
-    """Let the tests do the same under nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

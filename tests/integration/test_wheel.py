@@ -79,8 +79,8 @@ def test_wheel_and_sdist_pass_twine_and_carry_what_commands_need(
     with tarfile.open(distributions[".gz"]) as sdist:
         sources = {name.partition("/")[2] for name in sdist.getnames()}
 
-    board = "ledgermind_obs/monitoring/shipped/dashboards/ml-source-freshness.json"
-    assert {board, "ledgermind_obs/py.typed"} <= carried & sources
+    template = "ledgermind_obs/monitoring/shipped/dashboard.json"
+    assert {template, "ledgermind_obs/py.typed"} <= carried & sources
     assert {name.split("/")[0].split("-")[0] for name in carried} == {"ledgermind_obs"}
     assert not {name for name in sources if name.startswith(("tests", "warehouse", "docs"))}
     for label in ("Homepage", "Documentation", "Changelog", "Issues"):
@@ -137,9 +137,17 @@ def test_the_dbt_of_another_environment_is_run_by_its_name(obs: Obs, tmp_path: P
     assert 'table="fresh"' in (tmp_path / "dbt.prom").read_text()
 
 
-def test_the_dashboard_that_comes_with_obs_is_found_without_a_name(obs: Obs) -> None:
-    failed = obs("dashboard", "import", GRAFANA_URL="http://127.0.0.1:1")
+def test_rules_and_dashboard_of_a_project_need_nothing_but_the_wheel(
+    obs: Obs, tmp_path: Path
+) -> None:
+    recorded(tmp_path, scenario("1.11", "whole")).unlink()
 
+    board = obs("dashboard", "generate", "--manifest", "manifest.json")
+    rules = obs("rules", "generate", "--manifest", "manifest.json")
+
+    assert json.loads(board.stdout)["uid"] == "dbt-freshness-lab"
+    assert "alert: SourceStale" in rules.stdout
+    failed = obs("dashboard", "import", GRAFANA_URL="http://127.0.0.1:1")
     assert failed.returncode == 5
     assert "http://127.0.0.1:1 cannot be reached" in failed.stderr
 

@@ -29,8 +29,17 @@ PURE_MODULES = {
     *(
         f"monitoring/{name}.py"
         for name in (
-            *("alerts", "cases", "coverage", "dashboard", "expressions", "generate", "promql"),
-            *("recorded", "routes", "rules", "runbooks"),
+            *(
+                "alerts",
+                "board",
+                "cases",
+                "coverage",
+                "dashboard",
+                "expressions",
+                "generate",
+                "promql",
+            ),
+            *("recorded", "routes", "rules", "runbooks", "template"),
         )
     ),
 }

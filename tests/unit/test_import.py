@@ -10,14 +10,29 @@ from click.testing import CliRunner, Result
 
 from ledgermind_obs.cli import root
 from ledgermind_obs.http import client
-from tests.fake_grafana import ADMIN, EDITOR, VIEWER, FakeGrafana, Kept, fake_grafana, said
+from ledgermind_obs.http.endpoint import Endpoint, Tls
+from ledgermind_obs.monitoring.dashboard import check, read_dashboard
+from ledgermind_obs.monitoring.expressions import Catalogue
+from ledgermind_obs.monitoring.grafana import Grafana
+from tests.fake_grafana import (
+    ADMIN,
+    EDITOR,
+    EIGHT,
+    NEW,
+    SEVEN,
+    VIEWER,
+    FakeGrafana,
+    Kept,
+    fake_grafana,
+    said,
+)
 
 OURS = Path(__file__).parents[2] / "ops/grafana/dashboards/ml-source-freshness.json"
 
 
-@pytest.fixture(params=[True, False], ids=["old", "new"])
+@pytest.fixture(params=[EIGHT, NEW])
 def grafana(request: pytest.FixtureRequest) -> Iterator[FakeGrafana]:
-    with fake_grafana(old=request.param) as server:
+    with fake_grafana(request.param) as server:
         yield server
 
 
@@ -59,11 +74,15 @@ def test_a_new_dashboard_is_created_and_what_the_document_shows_is_printed(
     }
 
 
-def test_without_a_file_it_is_the_dashboard_that_comes_with_obs(grafana: FakeGrafana) -> None:
+def test_without_a_file_it_is_a_dashboard_for_any_project(grafana: FakeGrafana) -> None:
     result = obs(grafana, "import")
 
     assert result.exit_code == 0, result.output
-    assert list(grafana.dashboards) == ["ml-freshness"]
+    (kept,) = grafana.dashboards.values()
+    assert (kept.model["uid"], kept.model["title"]) == ("dbt-freshness", "dbt source freshness")
+    assert "ledgermind" not in json.dumps(kept.model).lower()
+    read = read_dashboard(json.dumps(kept.model).encode(), "board.json")
+    assert check(read, Catalogue(None)) == []
 
 
 def test_a_second_import_of_the_same_makes_no_version(grafana: FakeGrafana) -> None:
@@ -338,3 +357,139 @@ def test_diff_names_every_difference_and_the_exit_code_says_so(
     assert result.exit_code == 1
     assert '    title: "Edited" in Grafana, "A board" here' in result.stdout
     assert json.loads(obs(grafana, "diff", board, "--format", "json").stdout)["uid"] == "board"
+
+
+def test_a_grafana_that_would_move_it_out_of_its_folder_is_refused_by_its_version(
+    board: Path,
+) -> None:
+    with fake_grafana(SEVEN) as grafana:
+        grafana.folders = {"f-1": "ML"}
+        for argv in ([board], [board, "--folder", "ML", "--create-folder"], [board, "--dry-run"]):
+            result = obs(grafana, "import", *argv)
+            assert (result.exit_code, grafana.dashboards) == (5, {})
+            assert "is Grafana 7.5.5: below 8.0 an import moves" in result.stderr
+            assert "update Grafana" in result.stderr
+        assert obs(grafana, "diff", board).exit_code == 1
+
+
+@pytest.mark.parametrize("health", [{}, {"database": "ok"}, {"version": "dev"}, [], "<html>"])
+def test_a_grafana_that_hides_its_version_is_taken_for_a_newer_one(
+    grafana: FakeGrafana, board: Path, health: Any
+) -> None:
+    grafana.health = health
+    assert obs(grafana, "import", board).exit_code == 0
+
+
+@pytest.mark.parametrize("argv", [[], ["--force"], ["--dry-run"]])
+def test_a_provisioned_dashboard_is_left_alone_also_where_grafana_would_replace_it(
+    grafana: FakeGrafana, board: Path, argv: list[str]
+) -> None:
+    model = {"uid": "board", "title": "Theirs", "id": 3, "version": 1}
+    grafana.dashboards["board"] = Kept(model, "", provisioned=True)
+    result = obs(grafana, "import", board, *argv)
+    assert (result.exit_code, grafana.dashboards["board"].model) == (5, model)
+    assert "is provisioned from a file" in result.stderr
+    assert "change the file board.json" in result.stderr
+    assert ("POST", "/api/dashboards/db") not in grafana.asked
+
+
+@pytest.mark.parametrize("sub_path", ["", "/grafana", "/a/b"])
+@pytest.mark.parametrize("version", [EIGHT, NEW])
+def test_the_link_that_is_printed_leads_to_the_dashboard(
+    board: Path, version: str, sub_path: str
+) -> None:
+    with fake_grafana(version, sub_path) as grafana:
+        created = obs(grafana, "import", board)
+        unchanged = obs(grafana, "import", board)
+    for result in (created, unchanged):
+        assert result.stdout.splitlines()[1].strip() == f"{grafana.url}/d/board/a-board"
+
+
+def test_a_link_is_right_also_where_a_proxy_takes_the_sub_path_away() -> None:
+    endpoint = Endpoint.parse("https://example.org/grafana/", tls=Tls(), timeout=1)
+    link = Grafana(endpoint).link
+    assert link("/d/x/y") == "https://example.org/grafana/d/x/y"
+    assert link("/grafana/d/x/y") == "https://example.org/grafana/d/x/y"
+    assert link("/grafanas/d/x") == "https://example.org/grafana/grafanas/d/x"
+    assert link("https://other.example.org/d/x") == "https://other.example.org/d/x"
+
+
+def test_a_data_source_that_does_not_speak_promql_is_refused(
+    grafana: FakeGrafana, board: Path
+) -> None:
+    for name in ("Logs", "loki-1"):
+        result = obs(grafana, "import", board, "--datasource", name)
+        assert (result.exit_code, grafana.dashboards) == (2, {})
+        assert f"a data source '{name}' of the type loki, not Prometheus" in result.stderr
+        assert "Prometheus (prom-1)" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "grafana-amazonprometheus-datasource",
+        "grafana-azureprometheus-datasource",
+        "victoriametrics-metrics-datasource",
+    ],
+)
+def test_what_else_speaks_promql_is_taken(grafana: FakeGrafana, board: Path, kind: str) -> None:
+    grafana.data_sources.append({"name": "M", "uid": "m-1", "type": kind, "isDefault": False})
+    assert obs(grafana, "import", board, "--datasource", "M").exit_code == 0
+
+
+def test_a_dry_run_says_so_if_the_dashboard_would_move_to_a_new_folder(
+    grafana: FakeGrafana, board: Path
+) -> None:
+    obs(grafana, "import", board)
+    words = ("--folder", "ML", "--create-folder")
+    assert obs(grafana, "import", board, *words, "--dry-run").stdout.startswith("would update")
+    assert grafana.folders == {}
+    assert obs(grafana, "import", board, *words).stdout.startswith("updated")
+    assert obs(grafana, "import", board, *words, "--dry-run").stdout.startswith("unchanged")
+
+
+@pytest.mark.parametrize("command", ["import", "diff"])
+def test_an_address_below_grafanas_is_no_missing_dashboard(
+    grafana: FakeGrafana, board: Path, command: str
+) -> None:
+    obs(grafana, "import", board)
+    wrong = FakeGrafana(url=f"{grafana.url}/api")
+    result = obs(wrong, command, board)
+    assert result.exit_code == 5
+    assert "with 404: Not found" in result.stderr
+    assert "without /api" in result.stderr
+    assert "is not in Grafana" not in result.output
+
+
+@pytest.mark.parametrize(
+    "changes", [{"title": "  A board\n"}, {"refresh": "1s"}, {"title": " B ", "refresh": "3s"}]
+)
+def test_what_grafana_changes_when_it_stores_is_no_difference(
+    grafana: FakeGrafana, board: Path, changes: dict[str, str]
+) -> None:
+    write(board, changes)
+    told = [obs(grafana, "import", board) for _ in range(2)]
+    assert [(each.exit_code, each.stdout.split()[0]) for each in told] == [
+        (0, "created"),
+        (0, "unchanged"),
+    ]
+    assert grafana.dashboards["board"].model["version"] == 1
+    assert obs(grafana, "diff", board).exit_code == 0
+
+
+def test_a_refresh_that_somebody_chose_is_a_difference(grafana: FakeGrafana, board: Path) -> None:
+    write(board, {"refresh": "1m"})
+    obs(grafana, "import", board)
+    grafana.edit("board", refresh="5m")
+    assert 'refresh: "5m" in Grafana, "1m" here' in obs(grafana, "diff", board).stdout
+
+
+def test_a_refusal_that_is_a_list_is_one_line_too(grafana: FakeGrafana, board: Path) -> None:
+    grafana.first = [
+        (404, said("Dashboard not found")),
+        (422, [{"fieldNames": ["Dashboard"], "message": "Required"}]),
+    ]
+    result = obs(grafana, "import", board)
+    assert result.exit_code == 5
+    assert "with 422" in result.stderr
+    assert len(result.stderr.splitlines()) == 2
