@@ -70,6 +70,10 @@ truth: $(VENV) ## 20,000 random histories: what is claimed of the data's age, an
 truth-warehouse: $(VENV) ## 200 random histories on a real PostgreSQL and dbt: some forty minutes
 	@$(PYTHON) -m tests.truth.warehouse
 
+.PHONY: doctor-canary
+doctor-canary: $(VENV) ## end obs doctor --end-to-end at 52 moments: is anything left behind?
+	@EVERY_MOMENT=1 $(PYTHON) -m pytest -q tests/integration/test_doctor_canary.py
+
 .PHONY: bench
 bench: $(VENV) ## what obs costs, as ratios of one run
 	@$(PYTHON) -m bench.exposition

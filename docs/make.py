@@ -175,7 +175,11 @@ def doctor_page() -> str:
 
 
 def _area(area: Area, claims: list[Claim]) -> str:
-    return f"\n## Checks: {area}\n" + "".join(map(_claim, claims))
+    page = (HERE / "troubleshooting.md").read_text()
+    more = f"[Symptoms, and how to see them](troubleshooting.md#{area.lower()}).\n"
+    has_more = f"\n## {area}\n".lower() in page.lower()
+    head = f"\n## Checks: {area}\n" + (f"\n{more}" if has_more else "")
+    return head + "".join(map(_claim, claims))
 
 
 def _claim(claim: Claim) -> str:

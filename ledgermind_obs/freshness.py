@@ -12,6 +12,11 @@ import msgspec
 FUTURE_TOLERANCE = timedelta(minutes=5)
 
 
+def is_ahead(loaded_at: datetime, seen_at: datetime) -> bool:
+    """Return whether a row is of the future of the moment at which it was seen."""
+    return loaded_at - seen_at > FUTURE_TOLERANCE
+
+
 class State(StrEnum):
     """What is known of a source; ``STATES`` says what each means, the best comes first."""
 

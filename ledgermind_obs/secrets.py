@@ -182,7 +182,8 @@ def _texts(value: str) -> set[str]:
     forms |= {repr(value)[1:-1], ascii(value)[1:-1], repr(value.encode(*_ANY))[2:-1]}
     forms |= {*_percent(value), *_in_the_wrong_encoding(value)}
     forms |= {quoted(form) for form in forms for quoted in (_json, _ascii_json, _go_json)}
-    return {form for html in (str, _html, _named_html) for form in map(html, forms)} - {""}
+    written = {form for html in (str, _html, _named_html) for form in map(html, forms)}
+    return written | {page for form in written for page in _on_a_page(form)} - {""}
 
 
 _ANY = ("utf-8", "surrogatepass")
@@ -235,6 +236,12 @@ def _html(text: str) -> str:
 
 def _named_html(text: str) -> str:
     return _html(text).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
+
+
+def _on_a_page(form: str) -> Iterator[str]:
+    """Yield a form as the report's page has it: in ASCII, and as a name that may be broken."""
+    referred = form.encode("ascii", "xmlcharrefreplace").decode("ascii")
+    yield from (referred, re.sub(r"([._])", r"\1<wbr>", referred))
 
 
 def _encoded(value: str) -> Iterator[str]:

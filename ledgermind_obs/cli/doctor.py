@@ -22,6 +22,11 @@ from ledgermind_obs.cli.help import (
 )
 from ledgermind_obs.cli.manifest_options import manifest_options
 from ledgermind_obs.cli.options import Duration, Label, dbt_options, option, sink_options
+from ledgermind_obs.cli.prometheus_options import (
+    prometheus_access,
+    prometheus_endpoint,
+    prometheus_token,
+)
 from ledgermind_obs.dbt.manifest_file import ManifestChoice
 from ledgermind_obs.dbt.project import Dbt
 from ledgermind_obs.doctor import canary
@@ -71,11 +76,7 @@ _server_options = in_group(
         multiple=True,
         help="Another label of the pushed series, in addition to project and target.",
     ),
-    option(
-        "--prometheus-token-file",
-        type=_FILE,
-        help="File that holds a bearer token; or set OBS_PROMETHEUS_TOKEN.",
-    ),
+    prometheus_access,
     option(
         "--push-max-age",
         type=Duration(),
@@ -234,10 +235,10 @@ def _patient(given: Mapping[str, Any], exposures: tuple[str, ...], seconds: floa
         engine=lambda: made()[1],
         choice=ManifestChoice(given["manifest"], given["no_parse"]),
         sink=_kept(lambda: _sink(made()[0], given)),
-        prometheus=_kept(lambda: _endpoint(given, "prometheus")),
+        prometheus=_kept(lambda: _prometheus(given)),
         prometheus_labels=dict(given["prometheus_label"]),
         push_max_age=given["push_max_age"],
-        alertmanager=_kept(lambda: _endpoint(given, "alertmanager")),
+        alertmanager=_kept(lambda: _alertmanager(given)),
         grafana=_kept(lambda: _grafana(given)),
         data_source=given["datasource"] or "",
         rules=given["rules"],
@@ -274,10 +275,16 @@ def _sink(dbt: Dbt, given: Mapping[str, Any]) -> Sink:
     return made
 
 
-def _endpoint(given: Mapping[str, Any], server: str) -> Endpoint | None:
-    token = secret(f"OBS_{server.upper()}_TOKEN", given[f"{server}_token_file"])
+def _prometheus(given: Mapping[str, Any]) -> Endpoint | None:
+    token = prometheus_token(given["prometheus_token_file"])
+    url = given["prometheus"]
+    return prometheus_endpoint(url, token, given["prometheus_tenant"]) if url else None
+
+
+def _alertmanager(given: Mapping[str, Any]) -> Endpoint | None:
+    token = secret("OBS_ALERTMANAGER_TOKEN", given["alertmanager_token_file"])
     authorization = bearer_auth(token) if token else ""
-    url = given[server]
+    url = given["alertmanager"]
     if not url:
         return None
     return Endpoint.parse(url, authorization=authorization, tls=Tls(), timeout=30.0)

@@ -11,10 +11,14 @@ import click
 import msgspec
 
 from ledgermind_obs.cli import completion
-from ledgermind_obs.cli.credentials import secret
 from ledgermind_obs.cli.help import EVIDENCE, GATE, SELECTION, Command, in_group, in_order
 from ledgermind_obs.cli.manifest_options import manifest_options
 from ledgermind_obs.cli.options import Duration, Label, builds_evidence_options, option
+from ledgermind_obs.cli.prometheus_options import (
+    prometheus_access,
+    prometheus_endpoint,
+    prometheus_token,
+)
 from ledgermind_obs.dbt.manifest_file import ManifestChoice
 
 if TYPE_CHECKING:  # a push without an exposure pays for neither
@@ -80,11 +84,7 @@ _EVIDENCE = in_group(
         multiple=True,
         help="Another label of the pushed series, in addition to project and target.",
     ),
-    option(
-        "--prometheus-token-file",
-        type=_FILE,
-        help="File that holds a bearer token; or set OBS_PROMETHEUS_TOKEN.",
-    ),
+    prometheus_access,
     option(
         "--push-max-age",
         type=Duration(),
@@ -165,6 +165,7 @@ def gate_options(command: Command) -> Command:
         prometheus: str | None,
         prometheus_label: tuple[tuple[str, str], ...],
         prometheus_token_file: Path | None,
+        prometheus_tenant: str,
         push_max_age: float,
         allow_no_freshness: tuple[str, ...],
         allow_seed: tuple[str, ...],
@@ -173,14 +174,15 @@ def gate_options(command: Command) -> Command:
     ) -> Any:
         own = {name: others.pop(name) for name in _OF_TABLES}
         _check_usage(exposure, artifact, prometheus, {**others, **own})
-        token = secret("OBS_PROMETHEUS_TOKEN", prometheus_token_file)
+        token = prometheus_token(prometheus_token_file)
+        endpoint = prometheus and prometheus_endpoint(prometheus, token, prometheus_tenant)
         gate = Gate(
             exposure=exposure,
             manifest=choice,
             tolerated=_tolerated(allow_no_freshness, allow_seed, allow_unseen),
             artifact=artifact,
             artifact_max_age=artifact_max_age,
-            prometheus=_endpoint(prometheus, token) if prometheus else None,
+            prometheus=endpoint or None,
             prometheus_labels=dict(prometheus_label),
             push_max_age=push_max_age,
             **own,
@@ -238,10 +240,3 @@ def _tolerated(
         Blindness.UNSEEN: unseen,
         Blindness.OTHER_PROJECT: unseen,
     }
-
-
-def _endpoint(url: str, token: str) -> Endpoint:
-    from ledgermind_obs.http.endpoint import Endpoint, Tls, bearer_auth
-
-    authorization = bearer_auth(token) if token else ""
-    return Endpoint.parse(url, authorization=authorization, tls=Tls(), timeout=30.0)

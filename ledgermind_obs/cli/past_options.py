@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 
 from ledgermind_obs.cli import warn
-from ledgermind_obs.cli.credentials import secret
 from ledgermind_obs.cli.help import PROJECT, Command, in_group
 from ledgermind_obs.cli.options import FRESHNESS_JOB, option
+from ledgermind_obs.cli.prometheus_options import (
+    prometheus_access,
+    prometheus_endpoint,
+    prometheus_token,
+)
 from ledgermind_obs.errors import ObsError
 from ledgermind_obs.gate.runs import DbtRun
 from ledgermind_obs.lineage.graph import Lineage
@@ -21,14 +24,13 @@ from ledgermind_obs.metrics import Series
 from ledgermind_obs.sinks.deliver import Sink
 from ledgermind_obs.sinks.history import Record, with_looks
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
-
 
 class Past(msgspec.Struct, frozen=True):
     """Who is asked for what was seen before a build: a Prometheus, else the group of a gateway."""
 
     prometheus: str | None
     token: str
+    tenant: str
     job: str
 
     def learnt(
@@ -54,14 +56,10 @@ class Past(msgspec.Struct, frozen=True):
 
     def _series(self, record: Record, sink: Sink | None, began: float) -> Sequence[Series]:
         from ledgermind_obs.gate.past import LOOKS, before, looks_at
-        from ledgermind_obs.http.endpoint import Endpoint, Tls, bearer_auth
         from ledgermind_obs.sinks.pushgateway import Pushgateway
 
         if self.prometheus:
-            authorization = bearer_auth(self.token) if self.token else ""
-            endpoint = Endpoint.parse(
-                self.prometheus, authorization=authorization, tls=Tls(), timeout=30.0
-            )
+            endpoint = prometheus_endpoint(self.prometheus, self.token, self.tenant)
             labels = {"project": record.project, "target": record.target}
             return looks_at(endpoint, labels, before(began))
         return sink.of_job(self.job).known(LOOKS) if isinstance(sink, Pushgateway) else []
@@ -79,11 +77,7 @@ def past_options(command: Command) -> Command:
             help="Where to ask what was seen of the sources before the build, if this host did "
             "not look.  [default: the Pushgateway]",
         ),
-        option(
-            "--prometheus-token-file",
-            type=_FILE,
-            help="File that holds a bearer token; or set OBS_PROMETHEUS_TOKEN.",
-        ),
+        prometheus_access,
         option(
             "--freshness-job",
             default=FRESHNESS_JOB,
@@ -94,10 +88,12 @@ def past_options(command: Command) -> Command:
     def wrapper(
         prometheus: str | None,
         prometheus_token_file: Path | None,
+        prometheus_tenant: str,
         freshness_job: str,
         **others: Any,
     ) -> Any:
-        token = secret("OBS_PROMETHEUS_TOKEN", prometheus_token_file)
-        return command(past=Past(prometheus, token, freshness_job), **others)
+        token = prometheus_token(prometheus_token_file)
+        past = Past(prometheus, token, prometheus_tenant, freshness_job)
+        return command(past=past, **others)
 
     return wrapper

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from ledgermind_obs.cli.credentials import secret
 from ledgermind_obs.cli.help import OTHER, OUTPUT, SELECTION, Command, in_group, in_order
 from ledgermind_obs.cli.manifest_options import manifest_options
 from ledgermind_obs.cli.options import Duration, Label, option
+from ledgermind_obs.cli.prometheus_options import (
+    prometheus_access,
+    prometheus_endpoint,
+    prometheus_token,
+)
 from ledgermind_obs.dbt.manifest_file import ManifestChoice
 
 if TYPE_CHECKING:  # a report without a history needs neither
@@ -60,11 +64,7 @@ _EVIDENCE = in_group(
         multiple=True,
         help="Another label of the pushed series, in addition to project and target.",
     ),
-    option(
-        "--prometheus-token-file",
-        type=_FILE,
-        help="File that holds a bearer token; or set OBS_PROMETHEUS_TOKEN.",
-    ),
+    prometheus_access,
     option(
         "--since",
         type=Duration(),
@@ -106,6 +106,7 @@ def report_options(command: Command) -> Command:
         prometheus: str | None,
         prometheus_label: tuple[tuple[str, str], ...],
         prometheus_token_file: Path | None,
+        prometheus_tenant: str,
         since: float | None,
         runbook: str | None,
         output: str | None,
@@ -116,12 +117,14 @@ def report_options(command: Command) -> Command:
             raise click.UsageError("--exposure selects by itself: drop --select and --exclude")
         if since and not prometheus:
             raise click.UsageError("--since looks back in Prometheus: add --prometheus URL")
+        token = prometheus_token(prometheus_token_file) if prometheus else ""
+        endpoint = prometheus and prometheus_endpoint(prometheus, token, prometheus_tenant)
         making = Making(
             exposure=exposure,
             manifest=choice,
             artifact=artifact,
             artifact_max_age=artifact_max_age,
-            prometheus=_endpoint(prometheus, prometheus_token_file) if prometheus else None,
+            prometheus=endpoint or None,
             labels=dict(prometheus_label),
             since=since or _DAY_SECONDS,
             runbook=runbook,
@@ -130,11 +133,3 @@ def report_options(command: Command) -> Command:
         return command(making=making, output=form, file=file, **others)
 
     return manifest_options(in_order(_EVIDENCE, _SELECTION, _FORM)(wrapper))
-
-
-def _endpoint(url: str, token_file: Path | None) -> Endpoint:
-    from ledgermind_obs.http.endpoint import Endpoint, Tls, bearer_auth
-
-    token = secret("OBS_PROMETHEUS_TOKEN", token_file)
-    authorization = bearer_auth(token) if token else ""
-    return Endpoint.parse(url, authorization=authorization, tls=Tls(), timeout=30.0)

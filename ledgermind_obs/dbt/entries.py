@@ -19,6 +19,7 @@ from ledgermind_obs.freshness import (
     SourceFreshness,
     SourceKey,
     State,
+    is_ahead,
 )
 
 _LIST = "see what there is: dbt ls --resource-type source"
@@ -142,7 +143,7 @@ def timed(
     criteria: Freshness | None = None,
 ) -> SourceFreshness:
     """Return the entry of a source with rows: dbt's verdict, or what dbt does not notice."""
-    state = State.FUTURE if loaded_at - checked_at > FUTURE_TOLERANCE else verdict
+    state = State.FUTURE if is_ahead(loaded_at, checked_at) else verdict
     return entry_for(source, state, criteria=criteria, loaded_at=loaded_at, checked_at=checked_at)
 
 

@@ -9,9 +9,12 @@ from ledgermind_obs.doctor.answers import Alert, LoadedRule
 from ledgermind_obs.doctor.check import Area, Check, Seen, SkippedError, failed, warning
 from ledgermind_obs.doctor.of_prometheus import seconds_of
 from ledgermind_obs.doctor.patient import Patient
+from ledgermind_obs.lineage.watched import watched_sources
 from ledgermind_obs.metrics import source_labels
 from ledgermind_obs.monitoring.expressions import TABLE_LOADED_AT
+from ledgermind_obs.monitoring.generate import Plan, declared
 from ledgermind_obs.monitoring.promql import normal_form
+from ledgermind_obs.monitoring.recorded import ALERT_AFTER
 from ledgermind_obs.monitoring.rules import Rule, alert_selectors
 
 WATCHDOG = "Watchdog"
@@ -89,6 +92,39 @@ def _current(patient: Patient) -> Seen:
     return Seen(f"{len(wanted)} alerts of {patient.rules} run as they are written")
 
 
+def _generated(patient: Patient) -> Seen:
+    """Compare what runs with what ``obs rules generate`` would write of each source."""
+    project = patient.dbt().project.name
+    sources = watched_sources(patient.lineage, patient.settings)
+    wanted = {
+        _declaration(rule["expr"], rule["labels"])
+        for rule in declared(Plan(project, sources))
+        if rule["record"] == ALERT_AFTER
+    }
+    running = {
+        _declaration(rule.query, rule.labels)
+        for group in patient.rule_groups
+        for rule in group.rules
+        if rule.name == ALERT_AFTER and rule.labels.get("project") == project
+    }
+    if not running:
+        raise SkippedError(f"no rule of {project} alone runs: obs rules generate writes them")
+    if differing := wanted ^ running:
+        tables = sorted({f"{dict(of)['source']}.{dict(of)['table']}" for _, of in differing})
+        return failed(
+            f"the rules that run and the project differ in limit, owner or exposures of "
+            f"{_first(tables)}",
+            "write them anew, and reload Prometheus: obs rules generate --output FILE",
+        )
+    return Seen(f"{len(wanted)} sources of {project}, with their limits, owners and exposures")
+
+
+def _declaration(
+    expression: str, labels: Mapping[str, str]
+) -> tuple[str, frozenset[tuple[str, str]]]:
+    return normal_form(expression), frozenset(labels.items())
+
+
 _Identity = tuple[str, str, str, float, frozenset[tuple[str, str]]]
 
 
@@ -161,6 +197,15 @@ CHECKS = (
         look=_current,
         needs=("rules-loaded",),
         hint="bring the files to Prometheus, and reload it",
+    ),
+    Check(
+        name="rules-generated",
+        area=Area.PROMETHEUS,
+        sentence="the alerts know each source's limit, owner and exposures as the project does",
+        look=_generated,
+        needs=("rules-loaded", "dbt-freshness"),
+        after=("rules-current", "exposure-lineage"),
+        hint="write them anew: obs rules generate --output FILE, and reload Prometheus",
     ),
     Check(
         name="alerts-quiet",

@@ -23,6 +23,7 @@ from ledgermind_obs.freshness import (
     SourceFreshness,
     SourceKey,
     State,
+    is_ahead,
 )
 from ledgermind_obs.gate.samples import SEE_PUSHES, Sample, check_samples, query_pushed, told
 from ledgermind_obs.http.endpoint import Endpoint
@@ -193,7 +194,7 @@ def _entry(
         )
     if loaded_at is None and state is not State.EMPTY:
         return entry_for(source, State.MISSING, message="Prometheus does not have its last time")
-    if loaded_at and loaded_at - min(checked_at, now) > FUTURE_TOLERANCE:
+    if loaded_at and is_ahead(loaded_at, min(checked_at, now)):
         state = State.FUTURE
     return entry_for(source, state, loaded_at=loaded_at, checked_at=checked_at)
 

@@ -56,6 +56,8 @@ def _headers(endpoint: Endpoint, content_type: str) -> dict[str, str]:
     headers = {"User-Agent": f"ledgermind-obs/{__version__}"}
     if content_type:
         headers["Content-Type"] = content_type
+    if endpoint.tenant:
+        headers["X-Scope-OrgID"] = endpoint.tenant
     if endpoint.authorization:
         if not (endpoint.authorization.isascii() and endpoint.authorization.isprintable()):
             raise ConfigurationError(

@@ -23,6 +23,7 @@ _CERTAIN = (
     r"((?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:/[^?#@\\\s]*)?)([?#][^@\\\s]*)?"
 )
 _HOST_AND_PORT = r"[\w.-]+:\d{1,5}"
+_TENANT = r"[A-Za-z0-9_!.*'()|-]{1,1024}"
 _PARTIAL = r"()()((?:[\w.-]+:\d{1,5})?(?:/[\w./-]*)?)([?#][^@\\\s]*)?"
 
 
@@ -46,24 +47,32 @@ def bearer_auth(token: str) -> str:
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """A base URL and how to talk to it; ``timeout`` is seconds for a call with all its retries."""
+    """A base URL and how to talk to it; ``timeout`` is seconds for a call with all its retries.
+
+    ``tenant`` is whose data a server of many tenants is asked for, empty for a server of one.
+    """
 
     url: str
     authorization: str = ""
     tls: Tls = Tls()
     timeout: float = 30.0
     retried: frozenset[int] = RETRIED_STATUSES
+    tenant: str = ""
 
     def __repr__(self) -> str:
         """Return the URL alone: the authorization is a secret."""
         return f"Endpoint({self.url!r})"
 
     @classmethod
-    def parse(cls, url: str, *, authorization: str = "", tls: Tls, timeout: float) -> Endpoint:
+    def parse(
+        cls, url: str, *, authorization: str = "", tls: Tls, timeout: float, tenant: str = ""
+    ) -> Endpoint:
         """Return the endpoint of a URL; credentials inside it become its authorization.
 
-        Raises ConfigurationError where the URL is not http or https, or has no host.
+        Raises ConfigurationError where the URL is not http or https, or has no host, and for a
+        tenant that cannot be one.
         """
+        _check_tenant(tenant)
         register_credentials(url)
         try:
             parts = urllib.parse.urlsplit(url)
@@ -80,7 +89,7 @@ class Endpoint(msgspec.Struct, frozen=True):
             authorization = authorization or basic_auth(unquote(user), unquote(password))
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         base = f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
-        return cls(base, authorization, tls, timeout)
+        return cls(base, authorization, tls, timeout, tenant=tenant)
 
     @property
     def exposes_credentials(self) -> bool:
@@ -88,6 +97,14 @@ class Endpoint(msgspec.Struct, frozen=True):
         host = urllib.parse.urlsplit(self.url).hostname or ""
         local = host in {"localhost", "::1"} or host.startswith("127.")
         return self.url.startswith("http:") and bool(self.authorization) and not local
+
+
+def _check_tenant(tenant: str) -> None:
+    if tenant and not re.fullmatch(_TENANT, tenant):
+        raise ConfigurationError(
+            f"{tenant!r} is not the ID of a tenant",
+            "Mimir takes letters, digits and !-_.*'() in one, and | between two",
+        )
 
 
 def _no_url(url: str) -> ConfigurationError:

@@ -128,12 +128,12 @@ def groups(plan: Plan) -> list[Yaml]:
             "rules": [rule for rule in alerts if rule not in documented],
         },
         *(known_groups() if plan.general else []),
-        {"name": "dbt-freshness-sources", "rules": [*_declared(plan)]},
+        {"name": "dbt-freshness-sources", "rules": [*declared(plan)]},
     ]
     return [group for group in found if group["rules"]]
 
 
-def _declared(plan: Plan) -> Iterator[Yaml]:
+def declared(plan: Plan) -> Iterator[Yaml]:
     """Yield what the general rules must know of the project: limits, owners, exposures."""
     for watched in plan.sources:
         key = _texts({"project": plan.project, **source_labels(watched.source)})

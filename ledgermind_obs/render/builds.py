@@ -29,7 +29,7 @@ class DataAge(NamedTuple):
 def as_document(nodes: list[BuiltNode], ages: list[DataAge], destination: str) -> dict[str, object]:
     """Return what ``obs builds push --format json`` prints."""
     return {
-        "pushed_to": destination,
+        "delivery": {"destination": destination},
         "models": [node._asdict() for node in nodes],
         "exposures": [age._asdict() for age in ages],
     }

@@ -140,7 +140,9 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
         report = self.report
         if self.origin:
             return f"from {self.origin}"
-        by = " ".join(filter(None, (report.engine, report.engine_version)))
+        by = " ".join(filter(None, ("dbt", report.engine_version)))
+        if report.engine != "dbt":  # what it has a version of is the dbt that wrote the manifest
+            by = f"the engine {report.engine} ({by})"
         return f"measured by {by} in {report.duration_seconds:.1f} s"
 
 

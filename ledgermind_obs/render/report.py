@@ -31,8 +31,10 @@ def of_project(report: FreshnessReport) -> str:
 
 
 def age_of(age_seconds: float | None) -> str:
-    """Return an age for people, also one that is not known."""
-    return UNKNOWN_AGE if age_seconds is None else format_age(age_seconds)
+    """Return an age for people, also one that is not known, and ``9 h ahead`` for one below 0."""
+    if age_seconds is None:
+        return UNKNOWN_AGE
+    return f"{format_age(-age_seconds)} ahead" if age_seconds < 0 else format_age(age_seconds)
 
 
 def explanation(source: SourceFreshness) -> str:

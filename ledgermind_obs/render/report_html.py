@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from html import escape
 
-from ledgermind_obs.durations import format_age
 from ledgermind_obs.freshness import State
 from ledgermind_obs.monitoring.timeliness import STRIP_DAYS, WINDOWS, History, Timeliness
 from ledgermind_obs.render.digest import (
@@ -51,10 +50,18 @@ def as_mail_html(digest: Digest) -> str:
     return _page(digest, _parts(digest, MOST_ROWS))
 
 
+def in_ascii(page: str) -> str:
+    """Return a page that reads the same in whatever encoding it is written or mailed.
+
+    Character references are not known inside a style sheet, which has to be ASCII as it is.
+    """
+    return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
 def _page(digest: Digest, parts: Iterable[str]) -> str:
     title = escape(f"{digest.sentence} – {digest.subject}")
     body = "\n".join(parts)
-    return f"""<!DOCTYPE html>
+    return in_ascii(f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -72,7 +79,7 @@ def _page(digest: Digest, parts: Iterable[str]) -> str:
 <footer>Limits are dbt's warn_after and error_after. Times are UTC.</footer>
 </main>
 </body>
-</html>"""
+</html>""")
 
 
 def _parts(digest: Digest, most: int | None) -> Iterator[str]:
@@ -133,7 +140,7 @@ def _counts(digest: Digest) -> Iterator[tuple[State, int]]:
 
 def _card(entry: Entry, digest: Digest) -> str:
     tone = tone_of(entry.state)
-    age = f" · {format_age(entry.age_seconds)}" if entry.age_seconds is not None else ""
+    age = f" · {age_of(entry.age_seconds)}" if entry.age_seconds is not None else ""
     message = f'<p class="message">{escape(entry.source.message)}</p>'
     facts = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _facts(entry, digest))
     return f"""<article class="card edge-{tone}">
@@ -208,7 +215,7 @@ within the first limit</caption>
     )
     yield f'<p class="soft key" aria-hidden="true">{signs}</p>'
     if told := coverage(history):
-        yield f'<p class="soft">{escape(told)}.</p>'
+        yield f'<p class="soft key">{escape(told)}.</p>'
     yield _recovered(digest, history)
 
 

@@ -7,9 +7,9 @@ from html import escape
 
 import msgspec
 
-from ledgermind_obs.durations import format_age
 from ledgermind_obs.lineage.subgraph import UNKNOWN, GraphNode
 from ledgermind_obs.render.digest import NodeFacts, moment_in_words
+from ledgermind_obs.render.report import age_of
 from ledgermind_obs.render.report_style import glyph_of, tone_of
 
 _LONGEST_NAME = 34
@@ -74,7 +74,7 @@ def _facts(node: GraphNode, known: NodeFacts) -> tuple[str, str]:
         fault = known.fault if len(known.fault) <= _LONGEST_NAME else "test failed"
         return f"✕ {fault}", "bad"
     if node.kind == "source":
-        age = f" {format_age(node.age_seconds)}" if node.age_seconds is not None else ""
+        age = f" {age_of(node.age_seconds)}" if node.age_seconds is not None else ""
         state = "not measured" if node.state in {"", UNKNOWN} else node.state.replace("_", " ")
         return f"{glyph_of(node.state)} {state}{age}", tone_of(node.state)
     return node.kind, "soft"

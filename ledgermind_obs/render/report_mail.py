@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from ledgermind_obs.render.digest import Digest
-from ledgermind_obs.render.report_html import MOST_ROWS, as_mail_html
+from ledgermind_obs.render.report_html import MOST_ROWS, as_mail_html, in_ascii
 from ledgermind_obs.render.report_style import stylesheet
 from ledgermind_obs.render.report_text import as_text
 
@@ -28,7 +28,7 @@ def failure_mail(project: str, target: str, message: str, next_step: str) -> Mai
 <h1>{sentence.capitalize()}</h1>
 <div class="card edge-bad"><p>{escape(message)}</p><p>{escape(next_step)}</p></div>
 </main></body></html>"""
-    return f"{project} {target}: {sentence}", text.rstrip(), html
+    return f"{project} {target}: {sentence}", text.rstrip(), in_ascii(html)
 
 
 def _subject(digest: Digest) -> str:

@@ -7,7 +7,7 @@ from ledgermind_obs.lineage.subgraph import UNKNOWN
 
 # What is coloured, by which property, and its colours in the light and in the dark. Text has a
 # contrast of at least 4.5 to what is behind it, everything else that means something 3.
-_COLOURS = (
+COLOURS = (
     ("body", "background", "#f6f7f9", "#12161b"),
     ("body,h1,h2,h3,.name", "color", "#1a2330", "#e8ecf1"),
     (".card,.sheet", "background", "#ffffff", "#1b2129"),
@@ -24,14 +24,14 @@ _COLOURS = (
     (".fill.good,.d.within", "background", "#2f9461", "#4fb57f"),
     (".fill.fair,.d.late", "background", "#b97a0c", "#dda52f"),
     (".fill.bad,.d.past", "background", "#c9372c", "#f0665b"),
-    (".d.none", "border-color", "#8a94a2", "#6d7887"),
+    (".d.none", "border-color", "#7d8796", "#6d7887"),
     ("svg text", "fill", "#1a2330", "#e8ecf1"),
     ("svg .soft", "fill", "#566171", "#a3adba"),
     ("svg .good.t", "fill", "#17693c", "#74d19b"),
     ("svg .fair.t", "fill", "#865600", "#f1c355"),
     ("svg .bad.t", "fill", "#b3261e", "#ff9389"),
     ("svg .dim.t", "fill", "#566171", "#a3adba"),
-    ("svg .line", "stroke", "#8d98a7", "#67727f"),
+    ("svg .line", "stroke", "#808b9a", "#707b89"),
     ("svg .line.fair", "stroke", "#b97a0c", "#dda52f"),
     ("svg .line.bad", "stroke", "#c9372c", "#f0665b"),
     ("svg .dot", "stroke", "#ffffff", "#1b2129"),
@@ -97,7 +97,7 @@ svg .line.dashed{stroke-dasharray:5 4}
 svg .dot{stroke-width:2}
 footer{margin-top:2rem;font-size:.8rem}
 @media (min-width:40rem){.gauge{display:flex;gap:.6rem;align-items:center}
-.gauge .state{flex:0 0 7.6em}.gauge .bar{flex:1}}
+.gauge .state{flex:0 0 8.4em}.gauge .bar{flex:1}}
 @media (max-width:30rem){main{padding:1.2rem .8rem}h1{font-size:1.5rem}.sheet{padding:.1rem .8rem}
 .card{padding:.7rem}dl{grid-template-columns:4.2rem 1fr;gap:.1rem .5rem}
 table{font-size:.84rem}td,th{padding-right:.45rem}.d{width:5px}.age{width:36%}}
@@ -123,8 +123,8 @@ _GLYPHS = {"good": "✓", "fair": "▲", "bad": "✕", "dim": "?"}
 
 def stylesheet() -> str:
     """Return the style sheet; what is printed is always light."""
-    light = "".join(f"{who}{{{what}:{colour}}}" for who, what, colour, _ in _COLOURS)
-    dark = "".join(f"{who}{{{what}:{colour}}}" for who, what, _, colour in _COLOURS)
+    light = "".join(f"{who}{{{what}:{colour}}}" for who, what, colour, _ in COLOURS)
+    dark = "".join(f"{who}{{{what}:{colour}}}" for who, what, _, colour in COLOURS)
     return f"{_LAYOUT.strip()}\n{light}\n@media screen and (prefers-color-scheme:dark){{{dark}}}"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from ledgermind_obs.durations import format_age
 from ledgermind_obs.monitoring.timeliness import WINDOWS, History, Timeliness
 from ledgermind_obs.render.columns import aligned
 from ledgermind_obs.render.digest import (
@@ -47,7 +46,7 @@ def as_text(digest: Digest, most_fine: int | None = None) -> str:
 
 
 def _urgent(entry: Entry, digest: Digest) -> Iterator[str]:
-    age = f"  {format_age(entry.age_seconds)}" if entry.age_seconds is not None else ""
+    age = f"  {age_of(entry.age_seconds)}" if entry.age_seconds is not None else ""
     yield from _wrapped(f"{entry.name}  {entry.state.label.upper()}{age}")
     if entry.source.message:
         yield from _wrapped(entry.source.message, "  ")

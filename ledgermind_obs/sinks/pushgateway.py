@@ -101,8 +101,16 @@ class Pushgateway(msgspec.Struct, frozen=True):
         self._send("POST", series)
 
     def delete(self) -> None:
-        """Take the whole group away; one that is not there is gone as well. DestinationError."""
-        self._call("DELETE", self._group_path())
+        """Ask for the whole group to be taken away; raises DestinationError.
+
+        The gateway only queues the wish. A group that is not there is gone as well.
+        """
+        response = self._call("DELETE", self._group_path())
+        if response.status != _ACCEPTED or response.body:
+            raise DestinationError(
+                f"{self.endpoint.url} answered the DELETE with {response.status}, not with 202",
+                _ask(self.endpoint.url),
+            )
 
     def groups(self) -> list[dict[str, str]]:
         """Return the grouping key of every group that was pushed; raises DestinationError."""
@@ -112,17 +120,9 @@ class Pushgateway(msgspec.Struct, frozen=True):
             raise self._unproven(f"cannot be believed: {error}") from error
 
     def forget(self) -> None:
-        """Delete the group, and return when it is gone; raises DestinationError.
-
-        The gateway only queues the wish.
-        """
-        response = self._call("DELETE", self._group_path())
+        """Delete the group, and return when it is gone; raises DestinationError."""
+        self.delete()
         deadline = time.monotonic() + self.endpoint.timeout
-        if response.status != _ACCEPTED or response.body:
-            raise DestinationError(
-                f"{self.endpoint.url} answered the DELETE with {response.status}, not with 202",
-                _ask(self.endpoint.url),
-            )
         while dict(self.grouping) in self.groups():
             if time.monotonic() >= deadline:
                 raise DestinationError(

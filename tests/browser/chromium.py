@@ -123,7 +123,8 @@ def browser(profile: Path) -> Iterator[Page]:
     to_read, to_write = os.pipe()
     back_read, back_write = os.pipe()
     argv = [find_chromium(), "--headless", "--no-sandbox", "--disable-gpu"]
-    argv += ["--disable-dev-shm-usage", "--no-first-run", f"--user-data-dir={profile}"]
+    argv += ["--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars"]
+    argv += [f"--user-data-dir={profile}"]
     argv += ["--remote-debugging-pipe", "about:blank"]
     process = subprocess.Popen(
         ["bash", "-c", f'exec "$@" 3<&{to_read} 4>&{back_write}', "bash", *argv],

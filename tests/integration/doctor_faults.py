@@ -17,12 +17,15 @@ from services.monitoring import Yaml
 from services.server import ServiceError, free_port
 from tests.fake_grafana import VIEWER
 from tests.integration.chain import until
+from tests.integration.proxy import proxy
+from tests.integration.shop import SOURCES, TABLES
 from tests.integration.ward import CANARY_RULE, Ward
 from tests.unit.servers import Answer, web
 
 Options = Sequence[str]
 Make = Callable[[Ward], AbstractContextManager[Options]]
 
+CHECKED_AT = "dbt_source_checked_at_seconds"
 NOWHERE = "http://127.0.0.1:{}"
 
 
@@ -140,6 +143,33 @@ def build_failed(ward: Ward) -> Iterator[Options]:
         path.write_text(before)
 
 
+def answered(change: Callable[[bytes], bytes] = bytes, request: str = "", **about: float) -> Make:
+    """Return the fault that one ``request`` is answered with something else than it should be."""
+
+    @contextmanager
+    def make(ward: Ward) -> Iterator[Options]:
+        with proxy() as between:
+            between.change = lambda asked, content: change(content) if asked == request else content
+            between.ahead = about.get("ahead", 0.0)
+            ward.shop.env["http_proxy"] = between.url
+            try:
+                yield []
+            finally:
+                del ward.shop.env["http_proxy"]
+
+    return make
+
+
+def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
+    """Return what replaces a text, which has to be there."""
+
+    def change(content: bytes) -> bytes:
+        assert old.encode() in content, content
+        return content.replace(old.encode(), new.encode())
+
+    return change
+
+
 def answering(option: str, answer: Answer) -> Make:
     """Return the fault that something else answers at an address."""
 
@@ -198,6 +228,15 @@ def no_freshness(content: Any) -> None:
     content["sources"]["source.shop.app.orders"]["freshness"] = None
 
 
+def longer_limit(content: Any) -> None:
+    freshness = content["sources"]["source.shop.app.orders"]["freshness"]
+    freshness["warn_after"] = {"count": 3, "period": "day"}
+
+
+def other_owner(content: Any) -> None:
+    content["sources"]["source.shop.app.orders"]["meta"] = {"obs": {"owner": "payments"}}
+
+
 def jinja(content: Any) -> None:
     source = content["sources"]["source.shop.app.orders"]
     source["loaded_at_query"] = "select max(loaded_at) from {{ ref('x') }}"
@@ -230,6 +269,15 @@ def other_project(content: Any) -> None:
 
 def unknown_schema(content: Any) -> None:
     content["metadata"]["dbt_schema_version"] = "https://schemas/dbt/manifest/v99.json"
+
+
+def old_dbt(content: Any) -> None:
+    content["metadata"]["dbt_version"] = "1.7.14"
+
+
+def no_owner(content: Any) -> None:
+    content["exposures"]["exposure.shop.training"]["owner"] = {}
+    content["sources"]["source.shop.app.orders"]["meta"] = {"obs": {"owner": "payments"}}
 
 
 def no_parents(content: Any) -> None:
@@ -270,7 +318,13 @@ def other_limit(ward: Ward, config: Yaml) -> None:
     assert "> 432000" in content
     path = ward.directory / "other.yml"
     path.write_text(content.replace("> 432000", "> 4320000"))
-    config["rule_files"] = [str(path), str(ward.directory / "rules" / "canary.yml")]
+    kept = [str(ward.directory / "rules" / name) for name in ("canary.yml", "shop.yml")]
+    config["rule_files"] = [str(path), *kept]
+
+
+def no_checks(_: Ward, config: Yaml) -> None:
+    dropped = {"source_labels": ["__name__"], "regex": CHECKED_AT, "action": "drop"}
+    config["scrape_configs"][0]["metric_relabel_configs"] = [dropped]
 
 
 def nobody_told(_: Ward, config: Yaml) -> None:
@@ -309,6 +363,10 @@ def no_up(ward: Ward) -> bool:
     return all(target["health"] == "down" for target in targets(ward)) and bool(targets(ward))
 
 
+def unchecked(ward: Ward) -> bool:
+    return not ward.prometheus.query(CHECKED_AT)
+
+
 def unlabelled(ward: Ward) -> bool:
     return bool(ward.prometheus.query('dbt_freshness_run_success{exported_job="dbt-freshness"}'))
 
@@ -319,6 +377,51 @@ def unsent(ward: Ward) -> bool:
 
 
 # --- faults that need more than one line
+
+
+def script(lines: str) -> Make:
+    """Return the fault that another program is dbt."""
+
+    @contextmanager
+    def make(ward: Ward) -> Iterator[Options]:
+        path = ward.directory / "other-dbt"
+        path.write_text(f"#!/bin/sh\n{lines}\n")
+        path.chmod(0o755)
+        yield ["--dbt", str(path), "--engine", "dbt"]
+
+    return make
+
+
+@contextmanager
+def no_place(ward: Ward) -> Iterator[Options]:
+    place = ward.shop.directory / "target" / "obs"
+    moved = place.rename(place.with_name("moved"))
+    place.write_text("")
+    try:
+        yield []
+    finally:
+        place.unlink()
+        moved.rename(place)
+
+
+@contextmanager
+def reader(ward: Ward) -> Iterator[Options]:
+    """A user who may connect, and read all tables but one."""
+    ward.shop.sql("create role reader login password 'reads'")
+    ward.shop.sql("grant select on payments, refunds to reader")
+    try:
+        with environment(PGUSER="reader", PGPASSWORD="reads")(ward) as argv:
+            yield argv
+    finally:
+        ward.shop.sql("drop owned by reader; drop role reader")
+
+
+@contextmanager
+def of_the_moment(ward: Ward) -> Iterator[Options]:
+    """A push parses it, so that another has to parse what was there before."""
+    with file("models/sources.yml", OF_THE_MOMENT)(ward) as argv:
+        yield argv
+    ward.heal()
 
 
 @contextmanager
@@ -477,6 +580,15 @@ def large_table(ward: Ward) -> Iterator[Options]:
         ward.shop.sql("delete from orders; insert into orders values (now()); analyze orders")
 
 
+FORTNIGHTS = SOURCES.replace("period: day", "period: fortnight") + "      - name: orders\n"
+OF_THE_MOMENT = SOURCES.replace("count: 5", 'count: "{{ run_started_at.day | int }}"') + "".join(
+    f"      - name: {table}\n" for table in TABLES
+)
+FIRING = b"""{"status": "success", "data": {"alerts": [{"state": "firing", "labels": {
+"alertname": "SourceStaleOrders", "project": "shop", "target": "prod", "table": "orders"}}]}}"""
+THREE_DAYS = b'{"status": "success", "data": {"storageRetention": "3d"}}'
+STATUS = "GET /api/v1/status"
+
 HTML = Answer(200, b"<html>", {"Content-Type": "text/html"})
 JSON = Answer(200, b"{}", {"Content-Type": "application/json"})
 
@@ -490,6 +602,11 @@ FAULTS = (
     Fault("a variable is not set", "dbt-project", environment(PGHOST=None)),
     Fault("a port is no number", "warehouse-connects", environment(PGPORT="many")),
     Fault("no dbt", "dbt-found", options("--dbt", "/nowhere", "--engine", "dbt")),
+    Fault("a dbt that fails", "dbt-parses", script("exit 2")),
+    Fault("a dbt that is killed", "dbt-parses", script("kill -9 $$")),
+    Fault("a dbt without a result", "dbt-measures", script("exit 0")),
+    Fault("no place to write", "dbt-parses", no_place),
+    Fault("a period that is none", "dbt-parses", file("models/sources.yml", FORTNIGHTS)),
     Fault("does not parse", "dbt-parses", file("models/daily.sql", "{{ ref('gone') }}")),
     Fault("of another project", "dbt-parses", manifest(other_project)),
     Fault("of an unknown schema", "dbt-parses", manifest(unknown_schema)),
@@ -501,11 +618,29 @@ FAULTS = (
         "check",
     ),
     Fault("a hook runs first", "dbt-hooks", manifest(hook)),
+    Fault("a limit of the moment", "dbt-limits", of_the_moment),
     Fault("a macro is overridden", "dbt-engine", manifest(macro)),
     Fault("Jinja in a query", "dbt-engine", manifest(jinja)),
     Fault("a source without freshness", "dbt-freshness", manifest(no_freshness), "check"),
     Fault("the lock is held", "dbt-lock", lock_held),
     Fault("the database is down", "warehouse-connects", environment(PGPORT=str(free_port()))),
+    Fault("a wrong password", "warehouse-connects", environment(PGPASSWORD="wrong")),
+    Fault(
+        "no permission",
+        "warehouse-readable",
+        reader,
+        "check",
+    ),
+    Fault(
+        "a view fails",
+        "warehouse-readable",
+        sql(
+            "alter table orders rename to gone;"
+            "create view orders as select loaded_at from gone where 1 / 0 > 0",
+            "drop view orders; alter table gone rename to orders",
+        ),
+        "check",
+    ),
     Fault("no such database", "warehouse-connects", environment(PGDATABASE="gone")),
     Fault(
         "no such table",
@@ -558,6 +693,12 @@ FAULTS = (
     Fault("the gateway is down", "gateway-answers", refused("--pushgateway")),
     Fault("no URL", "gateway-settings", options("--pushgateway", "ftp://gateway")),
     Fault("no password", "gateway-settings", options("--pushgateway-password-file", "/nowhere")),
+    Fault(
+        "no private CA",
+        "gateway-answers",
+        options("--pushgateway", "https://127.0.0.1:1", "--pushgateway-ca-file", "/nowhere"),
+    ),
+    Fault("no place for the file", "schedule-recent", options("--textfile", "/nowhere/x.prom")),
     Fault("a bad label", "gateway-settings", options("--grouping-key", "table=x")),
     Fault("a web page", "gateway-answers", answering("--pushgateway", HTML)),
     Fault("no credentials", "gateway-answers", answering("--pushgateway", Answer(401))),
@@ -575,7 +716,13 @@ FAULTS = (
     Fault("no rules", "rules-loaded", prometheus(no_rules, ends_of_rules), None),
     Fault("an ill rule", "rules-healthy", prometheus(broken_rule, ill_rule), None),
     Fault("another limit", "rules-current", prometheus(other_limit, other_rules), None),
+    Fault("a limit has changed", "rules-generated", manifest(longer_limit), None),
+    Fault("an owner has changed", "rules-generated", manifest(other_owner), None),
     Fault("sent to nobody", "alertmanager-known", prometheus(nobody_told, unsent), None),
+    # After it, the metric is waited for.
+    Fault("a metric is dropped", "prometheus-metrics", prometheus(no_checks, unchecked), None),
+    Fault("no Watchdog", "watchdog", answered(lambda _: b"[]", "GET /api/v2/alerts"), None),
+    Fault("the gateway's clock is ahead", "gateway-clock", answered(ahead=900.0), None),
     Fault("Alertmanager is down", "alertmanager-answers", refused("--alertmanager"), None),
     Fault("told to nobody", "alertmanager-receivers", alertmanager(to_nobody), None),
     Fault("Grafana is down", "grafana-answers", refused("--grafana"), None),
@@ -599,5 +746,26 @@ WARNINGS = (
     Fault("a failed run", "gateway-run", failed_run),
     Fault("another host", "gateway-writers", other_host),
     Fault("a large table without an index", "warehouse-indexes", large_table),
+    Fault("an old dbt", "dbt-version", manifest(old_dbt)),
+    Fault("nobody is responsible", "dbt-owners", manifest(no_owner, "--prometheus", "")),
+    Fault(
+        "no persistence",
+        "gateway-persistence",
+        answered(replaced('"persistence.file":"', '"other":"'), STATUS),
+    ),
+    Fault(
+        "no consistency check",
+        "gateway-consistency",
+        answered(
+            replaced('disable-consistency-check":"false', 'disable-consistency-check":"true'),
+            STATUS,
+        ),
+    ),
+    Fault(
+        "three days are kept",
+        "prometheus-retention",
+        answered(lambda _: THREE_DAYS, "GET /api/v1/status/runtimeinfo"),
+    ),
+    Fault("an alert fires", "alerts-quiet", answered(lambda _: FIRING, "GET /api/v1/alerts")),
     Fault("a viewer's key", "grafana-role", environment(GRAFANA_API_KEY=VIEWER)),
 )

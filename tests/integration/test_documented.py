@@ -26,9 +26,11 @@ from services.prometheus import pushgateway
 from tests.documented import CommandLine, command_lines
 from tests.fake_grafana import EDITOR, fake_grafana
 from tests.integration.chain import chain, pushed
+from tests.mail_server import post
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/ML_OBSERVABILITY_COMPLETE.md").read_text()
+REPORT_PAGE = (ROOT / "docs/report.md").read_text()
 SECTION = PAGE.partition("\n## Verification checklist\n")[2].partition("\n## ")[0]
 # They need a browser, which this machine may not have: CI runs them before all other tests.
 ELSEWHERE = {"make test-browser", "make test-panels"}
@@ -40,7 +42,14 @@ BOARD = "ops/grafana/dashboards/ml-source-freshness.json"
 STANDS_FOR = {
     **dict.fromkeys(("/app/warehouse", "/app/shop"), "warehouse"),
     "http://pushgateway:9091": "$PUSHGATEWAY_URL",
-    **dict.fromkeys(("http://prometheus:9090", "http://thanos-query:10902"), "$PROMETHEUS_URL"),
+    **dict.fromkeys(
+        (
+            "http://prometheus:9090",
+            "http://thanos-query:10902",
+            "http://mimir:9009/prometheus",
+        ),
+        "$PROMETHEUS_URL",
+    ),
     "target/run_results.json": "$DBT_TARGET_PATH/run_results.json",
     "target/sources.json": "$DBT_TARGET_PATH/sources.json",
     "target/stage.json": "$DBT_TARGET_PATH/run_results.json",
@@ -66,7 +75,6 @@ NOT_HERE = {
     "obs rules check rules --runbooks handbook": "a folder that is named as the command",
     "obs freshness forget": "would take the others' group; tests/integration/test_forget.py has it",
     "obs freshness push --artifact": "is older than the last push; tests/unit has it",
-    "--mail": "sends mail; tests/unit/test_mail.py has it",
     "shard=": "shards would meet the other groups here; tests/integration/test_shards.py has them",
 }
 
@@ -113,6 +121,7 @@ def environment(postgres: Postgres) -> Iterator[dict[str, str]]:
         directory = Path(name)
         with (
             fake_grafana() as board,
+            post() as mail,
             pushgateway(directory) as gateway,
             chain(directory, pushed(gateway)) as alerting,
         ):
@@ -126,6 +135,7 @@ def environment(postgres: Postgres) -> Iterator[dict[str, str]]:
                 "ALERTMANAGER_URL": alerting.alertmanager.url,
                 "GRAFANA_URL": board.url,
                 "GRAFANA_API_KEY": EDITOR,
+                "SMTP_URL": f"smtp://{mail.place}",
                 "DBT_TARGET": "prod",
                 "DBT_TARGET_PATH": str(directory / "target"),
                 "DBT_LOG_PATH": str(directory / "logs"),
@@ -177,6 +187,20 @@ def _run(
 def typed(line: CommandLine) -> str:
     """Return the command line with what its words stand for."""
     return shlex.join(["obs", *(STANDS_FOR.get(word, word) for word in line.words)])
+
+
+def test_the_documents_pipe_mails_the_report(environment: dict[str, str], tmp_path: Path) -> None:
+    (line,) = re.findall(r"^ +(cd /app/warehouse && make .+)$", REPORT_PAGE, re.MULTILINE)
+    program, words, letter = (tmp_path / name for name in ("mail", "words", "letter"))
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >{words}\ncat >{letter}\n")
+    program.chmod(0o755)
+    env = {**environment, "PATH": f"{tmp_path}{os.pathsep}{environment['PATH']}"}
+
+    done = _run(["bash", "-c", line.replace("/app", str(ROOT))], tmp_path, env)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert words.read_text().splitlines() == ["-s", "dbt freshness", "team@example.com"]
+    assert re.match(r"All \d+ sources are fresh|\d+ of \d+ sources needs? ", letter.read_text())
 
 
 # A command that a page speaks of by its name alone, and that needs to be told something.

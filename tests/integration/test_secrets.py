@@ -242,6 +242,9 @@ def test_a_refusal_that_repeats_the_request_shows_no_secret(
 
 
 def test_dbts_own_words_show_no_secret(place: Place, yard: Yard, gateway: Pushgateway) -> None:
+    if not place.profile:
+        outputs = "{dev: {}, production: {}}"
+        (yard.directory / "profiles.yml").write_text(f"lab: {{target: dev, outputs: {outputs}}}\n")
     for target in ([], ["--target", "production"]):
         argv = ["--debug", "freshness", "push", *place.argv, *target]
         url = with_credentials(gateway.url, place)

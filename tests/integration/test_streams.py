@@ -1,5 +1,6 @@
 """What becomes of a run's streams, exit code and signals, in processes of their own."""
 
+import html
 import json
 import os
 import re
@@ -195,7 +196,15 @@ def test_no_locale_makes_a_report_fail(shell: Run, locale: dict[str, str], outpu
     result = shell(f"$OBS freshness report --format {output}", **locale)
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert "lab.table_00000" in result.stdout
+    assert "lab.table_00000" in (seen(result.stdout) if output == "html" else result.stdout)
+    if output == "html":
+        assert result.stdout.isascii()
+        assert "dbt source freshness · lab" in seen(result.stdout)
+
+
+def seen(page: str) -> str:
+    """Return what a reader sees of a page."""
+    return html.unescape(re.sub(r"<[^>]*>", "", page.replace("<wbr>", "")))
 
 
 def test_what_an_encoding_does_not_have_is_escaped_as_in_json(tmp_path: Path) -> None:

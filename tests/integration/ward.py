@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -174,6 +175,8 @@ class Ward:
         until(lambda: all(r["health"] == "ok" for r in self._rules()), "the rules are healthy")
         labelled = 'dbt_freshness_run_success{job="dbt-freshness", instance=""}'
         until(lambda: self.prometheus.query(labelled), "the gateway is scraped")
+        checked = 'dbt_source_checked_at_seconds{job="dbt-freshness"}'
+        until(lambda: self.prometheus.query(checked), "each metric is scraped")
         until(self.sends, "alerts are sent")
 
     def _rules(self) -> list[Any]:
@@ -217,6 +220,18 @@ def rules_of(directory: Path) -> Path:
 
 
 @contextmanager
+def opened_ward(postgres: Postgres, name: str) -> Iterator[Ward]:
+    """Run the chain on a database of this name, in a directory of its own."""
+    postgres.start()
+    with (
+        tempfile.TemporaryDirectory(prefix="obs-test-") as directory,
+        ward(Path(directory), postgres.create_database(name)) as opened,
+    ):
+        yield opened
+    postgres.drop_database(name)
+
+
+@contextmanager
 def ward(directory: Path, database: Postgres) -> Iterator[Ward]:
     """Run the chain, pushed to once and scraped: nothing is wrong with it."""
     with ExitStack() as stack:
@@ -231,6 +246,7 @@ def ward(directory: Path, database: Postgres) -> Iterator[Ward]:
         shop = _shop(directory, database, gateway)
         opened = Ward(shop, gateway, told, alerts, grafana, directory, ["--engine", "postgres"])
         _configure(opened)
+        _load_own_rules(opened)
         assert opened.push().returncode == 0
         opened.build()
         opened.scraped()
@@ -266,6 +282,14 @@ def _shop(directory: Path, database: Postgres, gateway: Pushgateway) -> Shop:
     for table in TABLES:
         shop.sql(f"update {table} set loaded_at = now() - interval '1 hour'")  # noqa: S608
     return shop
+
+
+def _load_own_rules(opened: Ward) -> None:
+    """Let Prometheus run the rules that follow from the shop's project, too."""
+    argv = ("--without-general", "--output", str(opened.directory / "rules" / "shop.yml"))
+    written = opened.shop.obs("rules", "generate", *argv)
+    assert written.returncode == 0, written.stderr
+    opened.prometheus.reload()
 
 
 def _configure(opened: Ward) -> None:

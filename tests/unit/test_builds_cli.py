@@ -71,7 +71,7 @@ def test_the_document_names_each_model_with_its_status(push: Push) -> None:
 
     models = {model["name"]: model["status"] for model in document["models"]}
     assert models["broken"] == "error"
-    assert document["pushed_to"].endswith("builds.prom")
+    assert document["delivery"]["destination"].endswith("builds.prom")
 
 
 def test_a_project_of_which_nothing_was_built_is_told_what_to_run_first(

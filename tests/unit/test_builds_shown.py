@@ -21,6 +21,6 @@ def test_each_node_says_when_it_was_built_and_each_source_how_old_its_data_is() 
 def test_the_document_says_nothing_where_nothing_is_known() -> None:
     document = as_document(NODES, AGES, "http://gateway")
 
-    assert document["pushed_to"] == "http://gateway"
+    assert document["delivery"] == {"destination": "http://gateway"}
     assert document["models"] == [node._asdict() for node in NODES]
     assert document["exposures"] == [age._asdict() for age in AGES]

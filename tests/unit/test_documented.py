@@ -14,6 +14,7 @@ import yaml
 
 from docs.make import commands
 from ledgermind_obs import errors
+from ledgermind_obs.doctor.check import Area
 from ledgermind_obs.metrics import METRICS
 from tests.documented import CommandLine, command_lines
 
@@ -160,3 +161,11 @@ def test_every_page_is_in_the_index_once() -> None:
     index = (ROOT / "docs/index.md").read_text()
     pages = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name != "index.md")
     assert sorted(re.findall(r"^- \[.+?\]\(([\w-]+\.md)\)", index, re.MULTILINE)) == pages
+
+
+@pytest.mark.parametrize("area", [area for area in Area if area is not Area.END_TO_END])
+def test_every_area_of_the_doctor_has_its_symptoms(area: Area) -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    (section,) = re.findall(rf"\n## {area}\n(.*?)(?=\n## |\Z)", page, re.DOTALL | re.IGNORECASE)
+    assert f"`obs doctor {area.lower()}`" in section
+    assert section.count("\n**") >= 2 - (area is Area.EXPOSURE)

@@ -91,6 +91,13 @@ def test_ages_are_taken_at_the_moment_of_the_decision() -> None:
     assert (much_later.state, much_later.blocks) == (State.ERROR, True)
 
 
+def test_a_fresh_source_that_is_too_old_for_the_job_has_a_next_step() -> None:
+    (blocker,) = verdict_on(State.PASS, Policy(max_age_seconds=HOUR / 2)).blockers
+
+    assert blocker.state is State.PASS
+    assert blocker.next_step == "see whether the job that loads it still runs"
+
+
 def test_a_clock_that_was_set_back_makes_nothing_younger() -> None:
     measured = report(source("t", State.ERROR, 6 * DAY))
 

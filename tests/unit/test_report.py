@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import html.parser
 import itertools
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 from ledgermind_obs.freshness import SourceFreshness, State
@@ -32,8 +34,9 @@ from ledgermind_obs.render.report import by_severity, summary
 from ledgermind_obs.render.report_history import missed_in_words
 from ledgermind_obs.render.report_html import as_html, as_mail_html
 from ledgermind_obs.render.report_json import digest_document
-from ledgermind_obs.render.report_mail import as_mail
+from ledgermind_obs.render.report_mail import as_mail, failure_mail
 from ledgermind_obs.render.report_markdown import as_markdown
+from ledgermind_obs.render.report_style import COLOURS
 from ledgermind_obs.render.report_text import WIDTH, as_text
 from tests.unit import manifests
 from tests.unit.digests import TRAINING_VIEW, days, digest, digest_of_sources, sources
@@ -78,15 +81,15 @@ def test_a_model_whose_build_failed_is_in_the_sentence_and_in_every_form() -> No
 
     assert found.sentence == "2 of 7 sources need somebody, and 1 model failed"
     for name, form in FORMS.items():
-        text = re.sub(r"<wbr>|\\", "", form(found))
+        text = re.sub(r"<wbr>|\\", "", html.unescape(form(found)))
         words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
         assert re.search(r"fct_training_view\W+build failed", words), name
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_every_form_says_what_a_person_needs(name: str) -> None:
-    text = re.sub(r"<wbr>|\\", "", FORMS[name](digest()))
-    text = " ".join(text.replace("&lt;", "<").replace("&gt;", ">").split())
+    text = re.sub(r"<wbr>|\\", "", html.unescape(FORMS[name](digest())))
+    text = " ".join(text.split())
 
     for words in (
         "2 of 7 sources need somebody",
@@ -129,6 +132,16 @@ def test_text_fits_a_mail_whatever_the_names() -> None:
     assert max(len(line) for line in text.splitlines() if "https" not in line) <= WIDTH
 
 
+def test_another_engine_is_not_given_the_version_of_dbt() -> None:
+    measured = msgspec.structs.replace(report(source("a")), engine="postgres")
+    found = digest_of(evidence(measured), NOW, Surroundings())
+
+    assert (
+        found.method == f"measured by the engine postgres (dbt {measured.engine_version}) in 4.0 s"
+    )
+    assert digest().method.startswith("measured by dbt 1.")
+
+
 def test_two_sources_of_one_name_are_told_apart() -> None:
     other = source("a", package="vendor", unique_id="source.vendor.app.a")
 
@@ -137,6 +150,16 @@ def test_two_sources_of_one_name_are_told_apart() -> None:
         "ledgermind.app.a",
         "vendor.app.a",
     ]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_row_of_the_future_is_ahead_and_not_of_a_negative_age(name: str) -> None:
+    found = digest_of_sources(source("a", State.FUTURE, -9 * HOUR), source("b", age=-60.0))
+    text = html.unescape(FORMS[name](found))
+
+    assert "9 h ahead" in text
+    assert "1 min ahead" in text
+    assert not re.search(r"-\d+ (min|h)\b", text)
 
 
 def test_an_empty_table_has_no_last_row_whatever_was_known_before() -> None:
@@ -154,6 +177,25 @@ def test_what_a_database_says_is_text_and_no_markup(name: str) -> None:
         assert "<script>" not in text
     if name == "markdown":
         assert "\\<script\\>alert(1)\\</script\\> \\| \\`x\\` \\*y\\*" in text
+
+
+@pytest.mark.parametrize("form", [as_html, as_mail_html])
+def test_a_page_is_ascii_and_right_in_every_encoding(form: Callable[[Digest], str]) -> None:
+    foreign = source("bestände_日本", State.QUERY_ERROR, None, message="año → 🦆")
+    page = form(digest_of_sources(foreign))
+
+    assert page.isascii()
+    seen = html.unescape(page.replace("<wbr>", ""))
+    assert "app.bestände_日本" in seen
+    assert "año → 🦆" in seen
+
+
+def test_a_mail_on_a_failure_is_a_page_of_ascii_too() -> None:
+    _, text, page = failure_mail("läden", "prod", "größer → 🦆", "next")
+
+    assert page.isascii()
+    assert "größer → 🦆" in text
+    assert "größer → 🦆" in html.unescape(page)
 
 
 class _Page(html.parser.HTMLParser):
@@ -215,9 +257,36 @@ def test_a_bar_shows_the_age_against_both_limits() -> None:
     assert page.count("80.0%") == 2 * 2
 
 
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return sum(part * weight for part, weight in zip(linear, (0.2126, 0.7152, 0.0722), strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+GROUNDS = [row[2:] for row in COLOURS if row[1] == "background" and not row[0].startswith(".fill")]
+# What only parts one thing from another, and says nothing.
+RULERS = {".card,.sheet", "td,th", "svg .dot"}
+MEANT = [row for row in COLOURS if row[0] not in {"body", *RULERS}]
+
+
+@pytest.mark.parametrize("row", MEANT, ids=lambda row: row[0])
+def test_what_is_drawn_is_seen_in_the_light_and_in_the_dark(row: tuple[str, ...]) -> None:
+    who, what, *colours = row
+    is_text = what == "color" or (what == "fill" and ".dot" not in who)
+
+    for ground in GROUNDS:
+        for colour, behind in zip(colours, ground, strict=True):
+            assert contrast(colour, behind) >= (4.5 if is_text else 3), (colour, behind)
+
+
 def test_the_lineage_marks_stale_and_unbuilt_paths() -> None:
     as_of = NOW - timedelta(days=2)
-    page = as_html(digest(nodes={TRAINING_VIEW: NodeFacts("build failed", as_of)}))
+    page = html.unescape(as_html(digest(nodes={TRAINING_VIEW: NodeFacts("build failed", as_of)})))
     job, board = page.split("<figure")[1:]
 
     assert "ml_training_pipeline" in job

@@ -14,10 +14,11 @@ from ledgermind_obs import secrets
 from ledgermind_obs.dbt import profile_secrets
 from ledgermind_obs.errors import ConfigurationError
 from ledgermind_obs.http.endpoint import Endpoint, Tls, basic_auth, bearer_auth, redact
+from ledgermind_obs.render.report_html import breakable, in_ascii
 from ledgermind_obs.secrets import Outflow
 
 ODD = "pä\"ss<wö'rd>\\ %x/y+z=?&"
-VALUES = ["hunter2", "correct horse  battery", ODD, "日本🦆語"]
+VALUES = ["hunter2", "table_of.secrets", "correct horse  battery", ODD, "日本🦆語"]
 
 # How servers, libraries and documents repeat what they were given.
 WAYS: dict[str, Callable[[str], str]] = {
@@ -35,6 +36,8 @@ WAYS: dict[str, Callable[[str], str]] = {
     "ascii": ascii,
     "bytes": lambda v: repr(v.encode()),
     "HTML": html.escape,
+    "a page in ASCII": lambda v: in_ascii(html.escape(v)),
+    "a name on a page": lambda v: in_ascii(breakable(v)),
     "a message in JSON": lambda v: json.dumps({"error": f"{v!r} is wrong"}),
     "one line": lambda v: " ".join(v.split()),
     "read as Latin-1": lambda v: v.encode().decode("latin-1"),
