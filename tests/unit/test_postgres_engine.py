@@ -13,6 +13,7 @@ from ledgermind_obs.dbt.project import Dbt, open_project
 from ledgermind_obs.engines.measure import measure
 from ledgermind_obs.engines.postgres import workers
 from ledgermind_obs.engines.postgres.lookups import Answer, Lookup
+from ledgermind_obs.engines.postgres.plans import Size
 from ledgermind_obs.engines.progress import Progress
 from ledgermind_obs.engines.settings import Postgres
 from ledgermind_obs.errors import ConfigurationError, NothingSelectedError
@@ -123,11 +124,13 @@ def test_only_look_ups_that_were_answered_are_explained_the_slowest_first(
         return {lookup.unique_id: {**scan, "Plan Rows": 7} for lookup in lookups}
 
     monkeypatch.setattr(workers, "plans", plans)
+    sizes = {"public.orders": Size(6, 1 << 30)}
+    monkeypatch.setattr(workers, "sizes", lambda *_: sizes)
 
     report = measure(msgspec.structs.replace(engine, explain=True))
 
     assert explained == ["source.shop.app.orders"]
     assert report.scans is not None
     assert [(found.name, found.rows, found.seconds) for found in report.scans] == [
-        ("app.orders", 7, 2.0)
+        ("app.orders", 6, 2.0)
     ]
