@@ -23,7 +23,9 @@ from ledgermind_obs.monitoring.recorded import (
     BARE,
     EXPOSURE_OWNER,
     GATE_AFTER,
+    INTERVAL,
     LOADED_AT,
+    PER_SOURCE_INTERVAL,
     Yaml,
     known_groups,
 )
@@ -121,14 +123,16 @@ def groups(plan: Plan) -> list[Yaml]:
     documented = [rule for rule in alerts if rule["alert"] == "SourceCriticalStale"]
     tables = Counter(watched.source.name for watched in plan.sources)
     own = [_stale(watched, plan, tables) for watched in plan.sources]
+    general = [rule for rule in alerts if rule not in documented]
     found = [
-        {"name": "dbt-freshness", "rules": [*own, *documented]},
-        {
-            "name": "dbt-freshness-measurement",
-            "rules": [rule for rule in alerts if rule not in documented],
-        },
+        {"name": "dbt-freshness", "interval": PER_SOURCE_INTERVAL, "rules": [*own, *documented]},
+        {"name": "dbt-freshness-measurement", "interval": INTERVAL, "rules": general},
         *(known_groups() if plan.general else []),
-        {"name": "dbt-freshness-sources", "rules": [*declared(plan)]},
+        {
+            "name": "dbt-freshness-sources",
+            "interval": PER_SOURCE_INTERVAL,
+            "rules": [*declared(plan)],
+        },
     ]
     return [group for group in found if group["rules"]]
 

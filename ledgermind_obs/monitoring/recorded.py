@@ -40,6 +40,11 @@ OF_PROJECTS = {
     EXPOSURE_OWNER: frozenset({"project", "exposure", "owner"}),
 }
 
+# A push changes the series every quarter of an hour, and alerts wait for half an hour: the rules
+# need not be as quick as Prometheus' own interval, least of all where there is one per source. No
+# interval may come near the five minutes after which Prometheus calls a series stale.
+INTERVAL, PER_SOURCE_INTERVAL = "1m", "2m"
+
 _WEEK = 604800
 # What is forgotten must stay so until nothing recalls it: for two hours and some minutes.
 _FORGETTING = _WEEK + 10800
@@ -53,8 +58,8 @@ def known_groups() -> list[Yaml]:
     rules = [_lost(), _lost_by_obs(), _forgotten(), _status(), _loaded_at(), _bare(), *_limits()]
     return [
         # A Prometheus that was down for up to two hours finds here what it knew before.
-        {"name": "dbt-freshness-recalled", "interval": "2m", "rules": [_recalled()]},
-        {"name": "dbt-freshness-known", "rules": rules},
+        {"name": "dbt-freshness-recalled", "interval": PER_SOURCE_INTERVAL, "rules": [_recalled()]},
+        {"name": "dbt-freshness-known", "interval": INTERVAL, "rules": rules},
     ]
 
 

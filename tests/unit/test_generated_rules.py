@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledgermind_obs.cli import root
+from ledgermind_obs.durations import parse_age
 from ledgermind_obs.dbt.manifest import Source
 from ledgermind_obs.monitoring.alerts import days
 from ledgermind_obs.monitoring.generate import alert_names, camel_case, escaped
@@ -152,6 +153,16 @@ def test_what_another_project_on_the_same_prometheus_has_can_be_left_out(tmp_pat
     assert list(alerts(result)) == ["SourceStaleOrders"]
     groups = [group["name"] for group in yaml.safe_load(result.stdout)["groups"]]
     assert groups == ["dbt-freshness", "dbt-freshness-sources"]
+
+
+def test_rules_are_evaluated_less_often_than_scraped_and_before_their_series_are_stale(
+    tmp_path: Path,
+) -> None:
+    manifest = project(tmp_path, source("orders"), exposures=[])
+    groups = yaml.safe_load(run(manifest).stdout)["groups"]
+    intervals = {group["name"]: parse_age(group["interval"]) for group in groups}
+    assert all(60 <= seconds <= 120 for seconds in intervals.values())
+    assert intervals["dbt-freshness"] == intervals["dbt-freshness-sources"] == 120
 
 
 def test_for_kubernetes_the_same_groups_are_a_prometheus_rule(tmp_path: Path) -> None:

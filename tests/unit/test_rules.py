@@ -291,13 +291,13 @@ def test_the_command_says_what_is_wrong_and_exits_1(manifest: Path) -> None:
     argv = ["rules", "check", RULES, "--runbooks", ROOT / "docs", "--manifest", manifest]
     result = CliRunner().invoke(root, [str(word) for word in argv])
     assert result.exit_code == 1
-    assert "dbt_freshness.yml:11  R106 error  SourceStaleMLFeatures asks for" in result.stdout
+    assert "dbt_freshness.yml:12  R106 error  SourceStaleMLFeatures asks for" in result.stdout
     assert f"next: there are orders ({DOCS}/alerting.md#r106)" in result.stdout
     result = CliRunner().invoke(root, [str(word) for word in (*argv, "--format", "json")])
     assert result.exit_code == 1
     found = json.loads(result.stdout)["findings"][0]
     assert found["node"] == "dbt-freshness/SourceStaleMLFeatures"
-    assert (found["code"], found["line"], found["group"]) == ("R106", 11, "dbt-freshness")
+    assert (found["code"], found["line"], found["group"]) == ("R106", 12, "dbt-freshness")
 
 
 def test_a_project_that_dbt_has_not_parsed_is_no_success(tmp_path: Path) -> None:
