@@ -240,7 +240,7 @@ def _duration(name: str, default: str, text: str) -> Callable[[Command], Command
     show_default="now",
     help="When the ages hold, in ISO 8601.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Other rows, alike.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed for the generated rows.")
 @click.option("--drop", is_flag=True, help="Drop the tables, whoever made them, and their views.")
 def main(
     transactions: int,

@@ -1,3 +1,3 @@
-"""dbt source freshness for Prometheus, and the lineage an ML training job stands on."""
+"""dbt source freshness for Prometheus, and the lineage that an ML training job depends on."""
 
 __version__ = "0.1.0"

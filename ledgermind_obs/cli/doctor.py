@@ -228,7 +228,7 @@ def _conclude(results: list[Result], seconds: float, output: str) -> None:
 
 
 def _patient(given: Mapping[str, Any], exposures: tuple[str, ...], seconds: float) -> Patient:
-    """Return what there is to look at; what is given wrongly is told by the check it belongs to."""
+    """Return what there is to look at; a wrong option is reported by the check it belongs to."""
     made = _kept(lambda: _dbt_and_engine(given))
     return Patient(
         dbt=lambda: made()[0],

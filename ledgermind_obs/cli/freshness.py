@@ -558,13 +558,13 @@ def _after_failure(dbt: Dbt, sink: Sink, started_at: datetime, duration: float) 
     try:
         notice = deliver_failure(sink, _memory(dbt, sink), started_at, duration)
     except ObsError as undelivered:
-        return f"nothing was erased, and nothing could be sent: {undelivered}"
+        return f"the last known values are kept, and nothing could be sent: {undelivered}"
     except Exception as unexpected:
         warn(f"the failure cannot be told: {type(unexpected).__name__}")
     else:
         _tell(sink, notice)
-        return "nothing was erased; dbt_freshness_run_success is 0"
-    return "nothing was erased, and nothing could be sent"
+        return "the last known values are kept; alerts see a failed run"
+    return "the last known values are kept, and nothing could be sent"
 
 
 @contextmanager

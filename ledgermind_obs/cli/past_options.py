@@ -38,7 +38,7 @@ class Past(msgspec.Struct, frozen=True):
     ) -> Record:
         """Return the record with looks at the sources that nobody here has ever looked at.
 
-        What cannot be asked is told, and nothing is claimed by it.
+        A server that cannot be asked is reported, and nothing is claimed from it.
         """
         from ledgermind_obs.gate.past import earliest_build, looks_of_series, unseen_sources
 

@@ -1,4 +1,4 @@
-"""What a command stands on that reads the manifest: the project, and the manifest itself."""
+"""What a command that reads the manifest needs: the project, and the manifest itself."""
 
 from __future__ import annotations
 

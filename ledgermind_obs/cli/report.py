@@ -81,7 +81,7 @@ def _write(file: Path, digest: Digest, output: str) -> ObsError | None:
 
 
 def _say(digest: Digest, output: str, file: Path | None, mailing: Mailing | None) -> None:
-    """Print the report unless it went elsewhere; then only a terminal is told where to."""
+    """Print the report unless it went elsewhere; then say where to, on a terminal only."""
     if not file and not mailing:
         click.echo(_rendered(digest, output))
     elif sys.stdout.isatty():
@@ -167,7 +167,7 @@ def _evidence(
 
 
 def _tell_failure(dbt: Dbt, mailing: Mailing, error: ObsError) -> None:
-    """Send a mail on what went wrong; one that cannot be sent is told, and the error goes on."""
+    """Send a mail on what went wrong; report one that cannot be sent, and let the error go on."""
     from ledgermind_obs.cli import explain
     from ledgermind_obs.render.report_mail import failure_mail
 

@@ -1,4 +1,4 @@
-"""dbt's log, line by line: what it started, what failed and in whose words.
+"""dbt's log, line by line: what it started, what failed, and the message.
 
 dbt writes one event a line with ``--log-format json``; a dbt that dies early writes plain text.
 Only the events named here are read, and of them only the fields declared here, so that a dbt which

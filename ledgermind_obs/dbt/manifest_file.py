@@ -3,7 +3,7 @@
 ``target/manifest.json`` of the user's own ``dbt build`` does not say its target, nor what was in
 the YAML files, and so proves nothing. The one in the private directory of ``obs`` has a record of
 what it was made from; if that is not what there is now, dbt parses once more. A manifest that was
-named is the user's own word: how it differs is told.
+named is taken at the user's word: differences are reported.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ _PARSED = ("partial_parse.msgpack", MANIFEST_FILE, INPUTS_FILE)
 
 
 class Patient(msgspec.Struct, frozen=True, dict=True, kw_only=True):
-    """The chain, from dbt to whoever is told; ages and limits are seconds.
+    """The chain, from dbt to whoever is notified; ages and limits are seconds.
 
     What is cached is first asked for by the check that others need, so that they find it there.
     """

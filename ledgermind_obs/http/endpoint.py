@@ -1,4 +1,4 @@
-"""Where HTTP goes: a base URL, who asks, and whom to trust. ``client`` does the talking."""
+"""Where HTTP goes: a base URL, credentials, trusted certificates. ``client`` sends the requests."""
 
 from __future__ import annotations
 

@@ -55,11 +55,11 @@ class Lineage:
         return children
 
     def ancestors(self, starts: Iterable[str]) -> Walk:
-        """Return what the starts stand on, the starts first."""
+        """Return what the starts depend on, the starts first."""
         return _walk(starts, self.parents)
 
     def descendants(self, starts: Iterable[str]) -> Walk:
-        """Return what stands on the starts, the starts first."""
+        """Return what depends on the starts, the starts first."""
         return _walk(starts, self.children)
 
     def label(self, uid: str) -> str:

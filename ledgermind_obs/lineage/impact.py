@@ -22,7 +22,7 @@ class Severity(StrEnum):
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """What stands on a node, each with the names on the way to it, the node's own first."""
+    """What depends on a node, each with the names on the way to it, the node's own first."""
 
     exposures: dict[str, tuple[str, ...]]
     models: dict[str, tuple[str, ...]]

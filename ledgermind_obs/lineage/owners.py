@@ -1,4 +1,4 @@
-"""Who is told about a source."""
+"""Who is notified about a source."""
 
 from __future__ import annotations
 

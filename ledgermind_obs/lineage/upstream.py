@@ -1,4 +1,4 @@
-"""What an exposure stands on, and how dbt is asked for exactly that."""
+"""What an exposure depends on, and how to select exactly that in dbt."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Upstream(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def blind_spots(self) -> list[BlindSpot]:
-        """Where nothing can be known of the data the exposure stands on."""
+        """Where nothing can be known of the data that the exposure depends on."""
         return blind_spots(self.lineage, self.walk)
 
     @property

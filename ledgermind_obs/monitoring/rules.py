@@ -43,7 +43,7 @@ CODES = (
 _MAX_CHAIN = 100
 _MAX_SELECTORS = 10_000
 
-# What an alert's texts are for; a runbook is told from these by its own code.
+# What an alert's texts are for; a runbook is distinguished from these by its own code.
 _TEXTS = {
     "summary": "one line that says what is wrong",
     "description": "what that means, and for whom",

@@ -1,4 +1,4 @@
-"""Where mail goes out: the server, who asks, and whether what is sent may be readable on the way.
+"""Where mail goes out: the server, the account, and whether a mail may be readable on its way.
 
 A connection is encrypted: from the start if the URL begins with ``smtps://``, else by STARTTLS.
 Without STARTTLS there is no mail. Two kinds of server are exempt: one on this machine, and

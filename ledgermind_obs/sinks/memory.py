@@ -1,7 +1,7 @@
 """What was last delivered, remembered on this machine, for each destination and group.
 
 The memory is a help and no authority: damaged or foreign it is ignored with a line, and what cannot
-be written is told. It is a private file for each destination, in the project's private directory.
+be written is reported. It is a private file per destination, in the project's private directory.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class FileMemory:
             )
 
     def forget(self) -> None:
-        """Remove what is remembered of the destination; what cannot be removed is told."""
+        """Remove what is remembered of the destination; what cannot be removed is reported."""
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:

@@ -257,7 +257,7 @@ def test_a_run_without_a_result_says_why_and_that_nothing_was_erased(
 
     assert result.exit_code == code
     assert words in result.stderr
-    assert "nothing was erased; dbt_freshness_run_success is 0" in result.stderr
+    assert "the last known values are kept; alerts see a failed run" in result.stderr
     assert "Traceback" not in result.output
     assert exported(tmp_path)[RUN_SUCCESS] == {(): 0.0}
     assert exported(tmp_path)[LOADED_AT] == before[LOADED_AT]
@@ -452,7 +452,7 @@ def test_a_fault_of_obs_itself_is_one_line_too(
 
     assert result.exit_code == 70
     told, error = result.stderr.splitlines()
-    assert told == "obs: nothing was erased; dbt_freshness_run_success is 0"
+    assert told == "obs: the last known values are kept; alerts see a failed run"
     assert re.fullmatch(
         r"obs: internal error: RuntimeError at ledgermind_obs/cli/freshness\.py:\d+ "
         r"\(--debug shows more; please report it\)",
@@ -492,7 +492,7 @@ def test_a_fault_that_cannot_be_told_is_said_all_the_same(
     assert result.exit_code == 70
     assert result.stderr.splitlines()[:2] == [
         "obs: the failure cannot be told: RuntimeError",
-        "obs: nothing was erased, and nothing could be sent",
+        "obs: the last known values are kept, and nothing could be sent",
     ]
 
 

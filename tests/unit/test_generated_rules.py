@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledgermind_obs.cli import root
-from ledgermind_obs.durations import parse_age
 from ledgermind_obs.dbt.manifest import Source
+from ledgermind_obs.durations import parse_age
 from ledgermind_obs.monitoring.alerts import days
 from ledgermind_obs.monitoring.generate import alert_names, camel_case, escaped
 from ledgermind_obs.monitoring.promql import Matcher
