@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import gc
-import importlib
 import os
 import sys
 import threading
@@ -13,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from ledgermind_obs import secrets
+from ledgermind_obs.cli.groups import LateGroup
 from ledgermind_obs.cli.streams import guarded
 from ledgermind_obs.errors import ObsError
 
@@ -27,7 +27,6 @@ READER_LEFT = 141
 # was a sixteenth of the time of a push of a thousand sources.
 YOUNG_OBJECTS = 200_000
 
-# Loaded when they are called: `obs --help` must not pay for what it does not use.
 _COMMANDS = {
     "freshness": (
         "ledgermind_obs.cli.freshness",
@@ -45,33 +44,8 @@ _COMMANDS = {
 }
 
 
-class _Obs(click.Group):
-    """The root group: loads sub-commands late, and turns every failure into one line."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module = importlib.import_module(_COMMANDS[cmd_name][0])
-        command: click.Command = getattr(module, cmd_name)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command; one that does not exist is answered with the one that was meant."""
-        name = args[0]
-        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            from ledgermind_obs.findings import nearest
-
-            ctx.fail(f"No such command {name!r}: {nearest(name, _COMMANDS)}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+class _Obs(LateGroup):
+    """The root group: turns every failure into one line."""
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run one command line and exit with its code, whatever becomes of its output."""
@@ -126,7 +100,7 @@ def _tell_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=_Obs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Obs, late=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version",
     is_flag=True,

@@ -92,7 +92,7 @@ def manifest_path(project: Project, choice: ManifestChoice) -> Path:
 def _replayed(path: Path, output: str) -> Answer:
     import msgspec
 
-    from ledgermind_obs.cli.freshness import in_words
+    from ledgermind_obs.cli.check import in_words
     from ledgermind_obs.gate.archive import read_archive
     from ledgermind_obs.gate.judge import judge
     from ledgermind_obs.render.verdict import document

@@ -12,9 +12,11 @@ import click
 import msgspec
 
 from ledgermind_obs.cli import warn
+from ledgermind_obs.cli.groups import Group
 from ledgermind_obs.cli.help import OUTPUT, PROJECT, Command, HelpfulCommand, in_group
 from ledgermind_obs.cli.manifest_options import manifest_options
 from ledgermind_obs.cli.options import (
+    FORMATS,
     builds_sink_options,
     lock_timeout_option,
     option,
@@ -45,7 +47,6 @@ from ledgermind_obs.sinks.exposition import exposition
 from ledgermind_obs.sinks.history import Record
 from ledgermind_obs.sinks.record import read_record, write_record
 
-FORMATS = click.Choice(["table", "json"])
 REMEMBERED_SECONDS = 14 * 86400.0
 
 PUSH_EXAMPLES = """
@@ -58,7 +59,7 @@ obs builds push --run-results target/stage.json --run-results target/marts.json
 """
 
 
-@click.group()
+@click.group(cls=Group)
 def builds() -> None:
     """Push what dbt last built, and how old its data is."""
 

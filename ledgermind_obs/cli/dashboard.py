@@ -16,8 +16,9 @@ from ledgermind_obs.cli.catalogue_options import catalogue_options, source_names
 from ledgermind_obs.cli.credentials import secret
 from ledgermind_obs.cli.dashboard_generate import generate_command
 from ledgermind_obs.cli.findings_options import Handling, findings_options, read_each, tell
+from ledgermind_obs.cli.groups import Group
 from ledgermind_obs.cli.help import DESTINATION, OUTPUT, Command, HelpfulCommand, in_group
-from ledgermind_obs.cli.options import Duration, option
+from ledgermind_obs.cli.options import FORMATS, Duration, option
 from ledgermind_obs.cli.project_options import Workplace
 from ledgermind_obs.errors import ConfigurationError, ObsError
 from ledgermind_obs.findings import Checked
@@ -53,7 +54,7 @@ _format_option = in_group(
         "--format",
         "output",
         env="OBS_DASHBOARD_FORMAT",
-        type=click.Choice(["table", "json"]),
+        type=FORMATS,
         default="table",
         help="Output format.",
     ),
@@ -79,7 +80,7 @@ obs dashboard diff board.json --format json
 """
 
 
-@click.group()
+@click.group(cls=Group)
 def dashboard() -> None:
     """Write Grafana dashboards, check and import them."""
 

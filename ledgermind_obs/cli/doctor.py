@@ -21,7 +21,7 @@ from ledgermind_obs.cli.help import (
     options_of,
 )
 from ledgermind_obs.cli.manifest_options import manifest_options
-from ledgermind_obs.cli.options import Duration, Label, dbt_options, option, sink_options
+from ledgermind_obs.cli.options import FORMATS, Duration, Label, dbt_options, option, sink_options
 from ledgermind_obs.cli.prometheus_options import (
     prometheus_access,
     prometheus_endpoint,
@@ -143,7 +143,7 @@ _server_options = in_group(
         "--format",
         "output",
         env="OBS_DOCTOR_FORMAT",
-        type=click.Choice(["table", "json"]),
+        type=FORMATS,
         default="table",
         help="Output format.",
     ),

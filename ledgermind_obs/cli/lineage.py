@@ -13,8 +13,9 @@ import click
 
 from ledgermind_obs.cli import completion, warn
 from ledgermind_obs.cli.findings_options import Handling, findings_options, tell
+from ledgermind_obs.cli.groups import Group
 from ledgermind_obs.cli.help import HelpfulCommand
-from ledgermind_obs.cli.options import option
+from ledgermind_obs.cli.options import FORMATS, option
 from ledgermind_obs.cli.project_options import Workplace, workplace_options
 from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from ledgermind_obs.dbt.manifest_file import open_manifest
@@ -58,7 +59,7 @@ obs lineage impact --state DIR --format markdown
 """
 
 
-@click.group()
+@click.group(cls=Group)
 def lineage() -> None:
     """Show which data an exposure depends on, and whether that can be relied on."""
 
@@ -256,7 +257,7 @@ def _contents(place: Workplace, upstream: Upstream) -> Mapping[str, Contents]:
     "--format",
     "output",
     env="OBS_SEARCH_FORMAT",
-    type=click.Choice(["table", "json"]),
+    type=FORMATS,
     default="table",
     help="Output format.",
 )

@@ -38,6 +38,8 @@ from ledgermind_obs.metrics import Metric
 if TYPE_CHECKING:  # loaded when there is something to say
     from ledgermind_obs.sinks.pushgateway import Pushgateway
 
+FORMATS = click.Choice(["table", "json"])
+
 _MULTIPLE = frozenset({"--select", "-s", "--exclude"})
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ledgermind_obs.cli.freshness import measured_by
 from ledgermind_obs.cli.mail_options import Mailing, mail_options
+from ledgermind_obs.cli.measuring import measured_by
 from ledgermind_obs.cli.options import SelectCommand, dbt_options, lock_timeout_option
 from ledgermind_obs.cli.report_options import Making, report_options
 from ledgermind_obs.dbt.project import Dbt

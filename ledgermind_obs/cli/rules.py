@@ -11,6 +11,7 @@ import click
 from ledgermind_obs.cli import warn
 from ledgermind_obs.cli.catalogue_options import catalogue_options, source_names
 from ledgermind_obs.cli.findings_options import Handling, findings_options, read_each, tell
+from ledgermind_obs.cli.groups import Group
 from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.cli.options import option
 from ledgermind_obs.cli.project_options import Workplace
@@ -44,7 +45,7 @@ obs rules check --format sarif --fail-on warning > rules.sarif
 _DASH = Path("-")
 
 
-@click.group()
+@click.group(cls=Group)
 def rules() -> None:
     """Write the alert rules of a dbt project, and check them."""
 

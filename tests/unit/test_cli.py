@@ -446,7 +446,7 @@ def test_a_fault_of_obs_itself_is_one_line_too(
     def broken(*_: object) -> None:
         raise RuntimeError("out of cheese")
 
-    monkeypatch.setattr("ledgermind_obs.cli.freshness.deliver", broken)
+    monkeypatch.setattr("ledgermind_obs.cli.push.deliver", broken)
 
     result = obs("freshness", "push")
 
@@ -454,7 +454,7 @@ def test_a_fault_of_obs_itself_is_one_line_too(
     told, error = result.stderr.splitlines()
     assert told == "obs: the last known values are kept; alerts see a failed run"
     assert re.fullmatch(
-        r"obs: internal error: RuntimeError at ledgermind_obs/cli/freshness\.py:\d+ "
+        r"obs: internal error: RuntimeError at ledgermind_obs/cli/(push|measuring)\.py:\d+ "
         r"\(--debug shows more; please report it\)",
         error,
     )
@@ -470,7 +470,7 @@ def test_a_fault_while_measuring_is_told_to_the_destination_too(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("out of cheese")
 
-    monkeypatch.setattr("ledgermind_obs.cli.freshness.measure", broken)
+    monkeypatch.setattr("ledgermind_obs.cli.measuring.measure", broken)
     result = obs("freshness", "push")
 
     after = exported(fresh)
@@ -485,8 +485,8 @@ def test_a_fault_that_cannot_be_told_is_said_all_the_same(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("out of cheese")
 
-    monkeypatch.setattr("ledgermind_obs.cli.freshness.measure", broken)
-    monkeypatch.setattr("ledgermind_obs.cli.freshness.deliver_failure", broken)
+    monkeypatch.setattr("ledgermind_obs.cli.measuring.measure", broken)
+    monkeypatch.setattr("ledgermind_obs.cli.push.deliver_failure", broken)
     result = obs("freshness", "push")
 
     assert result.exit_code == 70

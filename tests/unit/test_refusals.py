@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from ledgermind_obs.cli import freshness, root
+from ledgermind_obs.cli import root
 from ledgermind_obs.dbt.lock import locked
 from tests.unit.gated import DAY, HOUR, declare, result, write_artifact, write_gated
 from tests.unit.manifests import FCT, RAW, content, exposure, model, sound, source
@@ -258,7 +258,7 @@ def test_whatever_ends_the_decision_is_a_refusal(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(freshness, "measure", fail)
+    monkeypatch.setattr("ledgermind_obs.cli.measuring.measure", fail)
     found = check("--format", form)
 
     assert found.exit_code != 0
@@ -271,7 +271,7 @@ def test_whatever_ends_the_decision_is_a_refusal(
 def test_a_fault_while_the_verdict_is_put_into_words_is_a_refusal(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(freshness, "in_words", lambda *_: 1 / 0)
+    monkeypatch.setattr("ledgermind_obs.cli.check.in_words", lambda *_: 1 / 0)
 
     found = check()
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from ledgermind_obs.cli import root
+from ledgermind_obs.cli.groups import LateGroup
 from ledgermind_obs.http import client
 from ledgermind_obs.metrics import RUN_SUCCESS
 from ledgermind_obs.sinks.exposition import parse_exposition
@@ -143,6 +145,8 @@ def test_a_wrong_gateway_is_named_with_what_to_correct(
     ("argv", "meant"),
     [
         (("freshnes", "push"), "did you mean freshness?"),
+        (("freshness", "psh"), "did you mean push?"),
+        (("lineage", "chek"), "did you mean check?"),
         (("freshness", "push", "--pushgatway", "x"), "--pushgateway"),
         (
             ("lineage", "impact", "lab.table_0000", "--manifest", "manifest.json"),
@@ -157,6 +161,18 @@ def test_a_misspelt_word_is_answered_with_the_one_that_was_meant(
 
     assert result.exit_code == 2
     assert meant in result.stderr
+
+
+def test_a_command_that_is_loaded_late_is_listed_with_its_own_words() -> None:
+    group = root.get_command(click.Context(root), "freshness")
+    assert isinstance(group, LateGroup)
+    listed = CliRunner().invoke(root, ["freshness", "--help"]).stdout
+
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command
+        assert command.help
+        assert command.help.splitlines()[0] in listed
 
 
 def test_a_misspelt_exposure_is_answered_with_the_one_that_was_meant(
