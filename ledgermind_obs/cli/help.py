@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 from collections.abc import Callable, Container
 from typing import Any
@@ -14,7 +15,7 @@ from ledgermind_obs.findings import DOCS
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
-_PAGE = re.compile(r"\bdocs/(\w+\.md)")
+_PAGE = re.compile(r"\bdocs/(\w+\.md)\s+explains\s+([^.]+)\.")
 
 # In this order; what a command has to itself comes first.
 OTHER = "Options"
@@ -35,8 +36,13 @@ class HelpfulCommand(click.Command):
     """
 
     def __init__(self, *args: Any, examples: str = "", **settings: Any) -> None:
-        """Take the examples beside what Click takes; an installed obs has no docs/ beside it."""
-        settings["help"] = _PAGE.sub(rf"{DOCS}/\1", settings.get("help") or "")
+        """Take the examples beside what Click takes.
+
+        An installed obs has no docs/ beside it: a page is named by its address, on a line of its
+        own, since Click would break it at a hyphen.
+        """
+        on_the_web = rf"This page explains \2:\n\n\b\n{DOCS}/\1"
+        settings["help"] = _PAGE.sub(on_the_web, inspect.cleandoc(settings.get("help") or ""))
         super().__init__(*args, **settings)
         self.examples = examples
 

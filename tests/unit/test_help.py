@@ -53,3 +53,9 @@ def test_the_options_of_a_push_are_in_groups() -> None:
     assert titles == [
         *("Selection:", "Measuring:", "Project:", "Destination:", "Output:", "Examples:")
     ]
+
+
+@pytest.mark.parametrize("path", [p for p in CONTEXTS if DOCS in (CONTEXTS[p].command.help or "")])
+def test_the_address_of_a_page_is_not_broken_where_lines_are_wrapped(path: str) -> None:
+    (page,) = re.findall(r"docs/(\w+\.md)", CONTEXTS[path].command.help or "")
+    assert f"{DOCS}/{page}\n" in CONTEXTS[path].get_help()
