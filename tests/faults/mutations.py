@@ -100,14 +100,14 @@ _OF_THE_GATE = (
     ),
     Mutation(
         "Prometheus' partial answer counts",
-        "gate/samples.py",
+        "http/prometheus.py",
         "if answer.warnings or answer.isPartial:",
         "if answer.isPartial:",
         ("Prometheus/a warning@the gate, stale",),
     ),
     Mutation(
         "Prometheus' error with data counts",
-        "gate/samples.py",
+        "http/prometheus.py",
         'if answer.status != "success":',
         "if not answer.status:",
         ("Prometheus/an error with data@the gate, stale",),
@@ -115,8 +115,8 @@ _OF_THE_GATE = (
     Mutation(
         "a newest row that lies ahead is fresh",
         "gate/prometheus.py",
-        "if loaded_at and loaded_at - min(checked_at, now) > FUTURE_TOLERANCE:",
-        "if loaded_at and loaded_at - min(checked_at, now) > FUTURE_TOLERANCE * 1e6:",
+        "if loaded_at and is_ahead(loaded_at, min(checked_at, now)):",
+        "if loaded_at and is_ahead(loaded_at, loaded_at):",
         ("Prometheus/newest row ahead@the gate, stale",),
     ),
     Mutation(
@@ -153,8 +153,8 @@ _OF_DELIVERY = (
     Mutation(
         "a body that may have been cut is believed",
         "sinks/pushgateway.py",
-        "if not response.framed:",
-        "if not response.framed and not response.body:",
+        "if not response.framed:\n            raise self._unproven(",
+        "if not response.framed and not response.body:\n            raise self._unproven(",
         ("gateway/no length@GET of push, one source fails, nothing remembered",),
     ),
     Mutation(
