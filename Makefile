@@ -52,7 +52,8 @@ test: $(VENV) ## every test, on real services
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest tests/faults
+	@$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile tests/unit tests/integration
 
 .PHONY: faults
 faults: $(VENV) ## every fault at every moment around the real product: some twenty minutes

@@ -156,7 +156,7 @@ def test_the_gate_measures_and_decides(shop: Shop) -> None:
 
 def test_nothing_of_a_run_stays_behind_but_dbts_own_files(pushed: Shop) -> None:
     assert not pushed.dbt_processes()
-    assert not [p for p in psutil.process_iter(["name"]) if p.info["name"] == "obs"]
+    assert not [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(pushed.directory)]
     kept = {path.name for path in pushed.directory.iterdir()}
     assert kept == {"dbt_project.yml", "models", "profiles.yml", "target"}
     assert pushed.series()[LAST_SUCCESS][""] > 0
