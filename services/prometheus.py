@@ -131,7 +131,7 @@ def prometheus(
         f"--storage.tsdb.path={directory / 'prometheus'}",
         "--storage.tsdb.retention.time=60d",
         # An alert that fires before Alertmanager is found would else be told a minute later.
-        "--rules.alert.resend-delay=2s",
+        "--rules.alert.resend-delay=5s",
     ]
     if past:
         _backfill(directory, past)

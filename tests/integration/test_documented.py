@@ -126,8 +126,10 @@ def environment(postgres: Postgres) -> Iterator[dict[str, str]]:
             chain(directory, pushed(gateway)) as alerting,
         ):
             board.folders["ml"] = "ML"
+            # A make that runs the tests is no part of the reader's shell.
+            own = {name: text for name, text in os.environ.items() if name != "MAKELEVEL"}
             yield {
-                **os.environ,
+                **own,
                 **database.env(),
                 "PATH": _path(),
                 "PUSHGATEWAY_URL": gateway.url,

@@ -108,11 +108,12 @@ def test_what_was_never_loaded_is_not_a_number_on_its_tile_beside_a_fresh_copy(
     assert str(shown["transactions prod"]) == "nan"
 
 
-def test_a_prometheus_without_any_source_shows_every_tile_as_never_loaded(
+def test_a_prometheus_without_any_source_has_nothing_for_a_tile_which_says_so(
     watched: Prometheus,
 ) -> None:
     for panel in range(3):
-        assert [str(age) for age in ages(watched, panel).values()] == ["nan"]
+        assert ages(watched, panel) == {}
+        assert MODEL["panels"][panel]["fieldConfig"]["defaults"]["noValue"] == "not exported"
 
 
 @contextmanager

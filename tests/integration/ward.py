@@ -286,9 +286,12 @@ def _shop(directory: Path, database: Postgres, gateway: Pushgateway) -> Shop:
 
 def _load_own_rules(opened: Ward) -> None:
     """Let Prometheus run the rules that follow from the shop's project, too."""
-    argv = ("--without-general", "--output", str(opened.directory / "rules" / "shop.yml"))
+    own = opened.directory / "own"
+    own.mkdir()
+    argv = ("--without-general", "--output", str(own / "shop.yml"))
     written = opened.shop.obs("rules", "generate", *argv)
     assert written.returncode == 0, written.stderr
+    prompt_rules(opened.directory / "rules", own)
     opened.prometheus.reload()
 
 

@@ -449,10 +449,12 @@ def test_the_evidence_is_told_and_is_in_the_document(place: Path) -> None:
     assert check(*BY_ARTIFACT).stdout.splitlines()[-1] == f"evidence: {found['evidence']['origin']}"
 
 
-def test_the_module_of_the_gate_is_not_loaded_for_a_push(place: Path) -> None:
-    loaded = [name for name in sys.modules if name.startswith("ledgermind_obs.gate")]
-    for name in loaded:
-        del sys.modules[name]
+def test_the_module_of_the_gate_is_not_loaded_for_a_push(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # They come back after the test: a second copy would have states of its own.
+    for name in [name for name in sys.modules if name.startswith("ledgermind_obs.gate")]:
+        monkeypatch.delitem(sys.modules, name)
 
     found = CliRunner().invoke(root, ["freshness", "push", "--dry-run"])
 
