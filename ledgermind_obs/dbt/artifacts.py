@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ledgermind_obs.dbt.decoding import decode
 from ledgermind_obs.dbt.manifest import Freshness, Metadata
 from ledgermind_obs.dbt.regular_file import read_regular
 from ledgermind_obs.durations import format_age
@@ -69,7 +70,7 @@ def read_artifact(content: bytes, name: str = "sources.json") -> Artifact:
     import json
 
     try:
-        artifact = msgspec.json.decode(content, type=Artifact)
+        artifact = decode(content, Artifact)
         json.loads(content, object_pairs_hook=_without_repeats, parse_int=str)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from ledgermind_obs.dbt.decoding import decode
 from ledgermind_obs.dbt.executable import installation, search_executable
 from ledgermind_obs.dbt.files import Facts, Stat, is_yaml, path_of, read_facts, stat_of, survey
 from ledgermind_obs.dbt.project import Dbt, Project
@@ -100,7 +101,7 @@ def read_inputs(directory: Path) -> Inputs | None:
     """Return the record in a private directory, or None if there is none that can be read."""
     try:
         content = read_regular(directory / INPUTS_FILE, _MOST_BYTES)
-        inputs = msgspec.json.decode(content, type=Inputs)
+        inputs = decode(content, Inputs)
     except (OSError, ArtifactError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return inputs if inputs.schema == _SCHEMA else None

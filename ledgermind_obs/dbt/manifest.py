@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ledgermind_obs.dbt.decoding import decode
 from ledgermind_obs.errors import ArtifactError
 from ledgermind_obs.freshness import SourceKey, Unwatched
 
@@ -348,7 +349,7 @@ def _listed(value: str | list[str] | None) -> list[str]:
 def _decode(content: bytes, name: str, kind: type[_M]) -> _M:
     try:
         with _collector_paused():
-            return msgspec.json.decode(content, type=kind)
+            return decode(content, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{name} cannot be read: {error}") from error
 

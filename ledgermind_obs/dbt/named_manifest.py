@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ledgermind_obs.dbt import yaml_files
+from ledgermind_obs.dbt.decoding import decode
 from ledgermind_obs.dbt.files import is_yaml, path_of, read_facts, survey
 from ledgermind_obs.dbt.inputs import Inputs, changed_files, is_of, read_inputs
 from ledgermind_obs.dbt.manifest import Metadata
@@ -87,7 +88,7 @@ def _of_another(metadata: Metadata, project: Project, inputs: Inputs | None) -> 
 def _changed(project: Project, content: bytes, inputs: Inputs | None) -> tuple[str, ...]:
     if inputs:
         return tuple(changed_files(inputs, project)[0])
-    contents = msgspec.json.decode(content, type=_Contents)
+    contents = decode(content, _Contents)
     if contents.metadata.project_name != project.name:
         return ()
     return tuple(sorted({*_other_checksums(project, contents), *_other_names(project, contents)}))

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ledgermind_obs.dbt.artifacts import generated_at
+from ledgermind_obs.dbt.decoding import decode
 from ledgermind_obs.dbt.manifest import Metadata
 from ledgermind_obs.errors import ArtifactError
 from ledgermind_obs.freshness import FUTURE_TOLERANCE
@@ -112,7 +113,7 @@ def read_run_results(content: bytes, now: datetime, name: str = "run_results.jso
     future, or hold a node twice.
     """
     try:
-        found = msgspec.json.decode(content, type=RunResults)
+        found = decode(content, RunResults)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(
             f"{name} cannot be read: {error}", "run dbt build again, to its end"

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from ledgermind_obs.dbt.decoding import decode
 from ledgermind_obs.errors import DestinationError
 from ledgermind_obs.http.client import Response, request
 from ledgermind_obs.http.endpoint import Endpoint
@@ -222,7 +223,7 @@ def groups(endpoint: Endpoint) -> list[Group]:
     found = _data(endpoint, "/api/v1/metrics", list[dict[str, msgspec.Raw]])
     return [
         Group(
-            labels=msgspec.json.decode(group["labels"], type=dict[str, str]),
+            labels=decode(group["labels"], dict[str, str]),
             pushed_at=_number(group, "push_time_seconds"),
             refused_at=_number(group, "push_failure_time_seconds"),
         )
@@ -236,7 +237,7 @@ class _Family(msgspec.Struct, frozen=True):
 
 def _number(group: Mapping[str, msgspec.Raw], name: str) -> float:
     """Return the value of a metric that the gateway itself adds to a group, 0 without it."""
-    family = msgspec.json.decode(group.get(name, b"{}"), type=_Family)
+    family = decode(group.get(name, b"{}"), _Family)
     return float(str(family.metrics[0].get("value", 0))) if family.metrics else 0.0
 
 
@@ -271,7 +272,7 @@ def _fetched(endpoint: Endpoint, path: str, kind: type[T]) -> T:
 
 def _decoded(endpoint: Endpoint, path: str, content: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(content, type=kind)
+        return decode(content, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DestinationError(
             f"{endpoint.url} answers {path} with something else than is expected",

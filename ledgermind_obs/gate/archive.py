@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ledgermind_obs import __version__
+from ledgermind_obs.dbt.decoding import decode
 from ledgermind_obs.dbt.manifest import Exposure, LineageManifest, Node
 from ledgermind_obs.dbt.meta_obs import Settings
 from ledgermind_obs.errors import ArtifactError
@@ -105,7 +106,7 @@ def archived(
 def read_archive(content: bytes, name: str) -> Archive:
     """Return what is in a file; raises ArtifactError if it was not written by ``--evidence``."""
     try:
-        found = msgspec.json.decode(content, type=Archive)
+        found = decode(content, Archive)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(
             f"{name} is not what obs freshness check --evidence writes", "name such a file"

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from ledgermind_obs.dbt.decoding import decode
 from ledgermind_obs.errors import DestinationError
 from ledgermind_obs.http.client import Response, request
 from ledgermind_obs.http.endpoint import Endpoint
@@ -66,7 +67,7 @@ def _result(endpoint: Endpoint, path: str, kind: str, series: type[Series]) -> l
 def _decoded(endpoint: Endpoint, response: Response, series: type[Series]) -> _Answer[Series]:
     _check_form(endpoint, response)
     try:
-        return msgspec.json.decode(response.body, type=_Answer[series])  # type: ignore[valid-type]
+        return decode(response.body, _Answer[series])  # type: ignore[valid-type]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DestinationError(
             f"{endpoint.url} does not answer as Prometheus does: {error}", SEE_SERVER

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ledgermind_obs.dbt.decoding import decode
 from ledgermind_obs.dbt.manifest import Config, DependsOn, Metadata, Node, check_schema
 from ledgermind_obs.errors import ArtifactError
 
@@ -113,7 +114,7 @@ def read_state(content: bytes, name: str = "manifest.json") -> State:
     Raises ArtifactError where it is cut short, not JSON, of another shape or an unknown schema.
     """
     try:
-        state = msgspec.json.decode(content, type=State)
+        state = decode(content, State)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{name} cannot be read: {error}") from error
     check_schema(state.metadata, name)

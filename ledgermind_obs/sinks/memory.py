@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from ledgermind_obs.dbt.decoding import decode
 from ledgermind_obs.metrics import METRICS, STATUS, Series, other_states
 from ledgermind_obs.sinks.files import read_file, write_atomically
 from ledgermind_obs.sinks.known import OF_LAST_REPORT, Destination, Known, known_of
@@ -96,7 +97,7 @@ class FileMemory:
         checksum, _, body = content.partition(b"\n")
         if checksum != b"%08x" % zlib.crc32(body):
             raise ValueError("its checksum does not match")
-        found = msgspec.json.decode(body, type=_Content)
+        found = decode(body, _Content)
         if found.schema != SCHEMA:
             raise ValueError(f"it is of version {found.schema}, not {SCHEMA}")
         if found.destination != self._destination:

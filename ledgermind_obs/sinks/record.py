@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from ledgermind_obs.dbt.decoding import decode
 from ledgermind_obs.sinks.files import read_file, write_atomically
 from ledgermind_obs.sinks.history import Record
 
@@ -33,7 +34,7 @@ def read_record(directory: Path, project: str, target: str, tell: Callable[[str]
     path, empty = record_path(directory, project), Record(project, target)
     try:
         checksum, _, body = read_file(path, MOST_BYTES).partition(b"\n")
-        found = msgspec.json.decode(body, type=Record)
+        found = decode(body, Record)
     except FileNotFoundError:
         return empty
     except (OSError, ValueError) as error:

@@ -53,6 +53,10 @@ groups:
         annotations: {summary: obs doctor tries the chain}
 """
 
+# What Prometheus sends here ends by itself after 20 s, and is sent again every 5 s. After a reload
+# it may be lost until Alertmanager is found again: what is still there may be about to end.
+LASTS_SECONDS = 12
+
 Checks = dict[str, dict[str, Any]]
 
 
@@ -94,7 +98,7 @@ class Ward:
         began = time.monotonic()
         result = self.shop.obs("doctor", "--format", "json", *self.options, *argv, **env)
         seconds = time.monotonic() - began
-        assert result.stdout, result.stderr
+        assert result.stdout, (result.returncode, result.stderr)
         checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
         return Diagnosis(result.returncode, checks, result.stdout, result.stderr, seconds)
 
@@ -189,7 +193,9 @@ class Ward:
         if not found["activeAlertmanagers"]:
             return False
         alerts = json.loads(self.alertmanager.request("/api/v2/alerts"))
-        arrived = {alert["labels"]["alertname"] for alert in alerts}
+        soon = datetime.now(UTC) + timedelta(seconds=LASTS_SECONDS)
+        lasting = [each for each in alerts if datetime.fromisoformat(each["endsAt"]) > soon]
+        arrived = {alert["labels"]["alertname"] for alert in lasting}
         return (
             not any(rule["name"] == "Watchdog" for rule in self._rules()) or "Watchdog" in arrived
         )
