@@ -22,7 +22,7 @@ import psutil
 import yaml
 
 from bench.measure import Command
-from services.monitoring import prometheus_config
+from services.monitoring import prometheus_config, prompt_rules
 from services.prometheus import HttpService, Prometheus, Pushgateway, prometheus, pushgateway
 from tests.replay import multiplied
 
@@ -134,6 +134,8 @@ def _prometheus(directory: Path, gateway_url: str, seconds: int) -> Iterator[Pro
         "evaluation_interval": f"{seconds}s",
         "scrape_interval": f"{SCRAPE_SECONDS}s",
     }
+    # A round of each group, as often as asked for: the groups' own intervals would stretch it.
+    config["rule_files"] = [str(path) for path in prompt_rules(directory / "rules")]
     del config["alerting"]
     with prometheus(directory, yaml.safe_dump(config)) as server:
         yield server

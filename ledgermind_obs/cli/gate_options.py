@@ -175,14 +175,14 @@ def gate_options(command: Command) -> Command:
         own = {name: others.pop(name) for name in _OF_TABLES}
         _check_usage(exposure, artifact, prometheus, {**others, **own})
         token = prometheus_token(prometheus_token_file)
-        endpoint = prometheus and prometheus_endpoint(prometheus, token, prometheus_tenant)
+        endpoint = prometheus_endpoint(prometheus, token, prometheus_tenant) if prometheus else None
         gate = Gate(
             exposure=exposure,
             manifest=choice,
             tolerated=_tolerated(allow_no_freshness, allow_seed, allow_unseen),
             artifact=artifact,
             artifact_max_age=artifact_max_age,
-            prometheus=endpoint or None,
+            prometheus=endpoint,
             prometheus_labels=dict(prometheus_label),
             push_max_age=push_max_age,
             **own,
