@@ -48,8 +48,9 @@ from ledgermind_obs.sinks.glance import Glance
 if TYPE_CHECKING:
     from ledgermind_obs.sinks.history import Record
 
-# A run that was told to end has so long to say so.
-INTERRUPTION_SECONDS = 1.0
+# A run that was told to end has so long to say so: half of what Docker waits before it kills.
+# https://docs.docker.com/reference/cli/docker/container/stop/
+INTERRUPTION_SECONDS = 5.0
 
 EXAMPLES = """
 # see the metrics, send nothing
@@ -209,7 +210,7 @@ def _memory(dbt: Dbt, sink: Sink) -> Memory:
 
 @contextmanager
 def _interruption_is_told(sink: Sink, *, dry_run: bool) -> Iterator[None]:
-    """Let the destination know of a run that was told to end; it has a second for that."""
+    """Let the destination know of a run that was told to end, for which it has little time."""
     started_at, clock = datetime.now(UTC), time.monotonic()
     try:
         yield

@@ -266,7 +266,7 @@ def test_a_run_that_is_told_to_end_says_so_and_ends_at_once(pushed: Shop) -> Non
         run = pushed.start("freshness", "push", *DIRECTLY)
         wait_for_lock(pushed)
         run.send_signal(signal.SIGTERM)
-        run.communicate(timeout=5)
+        run.communicate(timeout=20)
     session.close()
 
     after = pushed.series()
