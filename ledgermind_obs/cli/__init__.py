@@ -122,8 +122,7 @@ def root(ctx: click.Context, debug: bool) -> None:
 def main() -> None:
     """Run the command line in a process of its own."""
     gc.set_threshold(YOUNG_OBJECTS)
-    threading.excepthook = lambda raised: _tell_unexpected(raised.exc_value)
-    sys.unraisablehook = lambda raised: _tell_unexpected(raised.exc_value)
+    threading.excepthook = lambda raised: tell_unexpected(raised.exc_value)
     root(prog_name="obs")
 
 
@@ -148,11 +147,12 @@ def _told(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, ObsError):
         explain(error)
         return error.exit_code
-    _tell_unexpected(error)
+    tell_unexpected(error)
     return INTERNAL_ERROR
 
 
-def _tell_unexpected(error: BaseException | None) -> None:
+def tell_unexpected(error: BaseException | None) -> None:
+    """Say what went wrong in ``obs`` itself."""
     from ledgermind_obs.cli.faults import sentence
 
     if error is not None:
