@@ -1,6 +1,13 @@
-"""What can go wrong: one exception a kind of failure, each with its exit code."""
+"""What can go wrong: one exception a kind of failure, each with its exit code, and what helps."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+
+# An installed obs has no docs/ beside it.
+DOCS = "https://github.com/leok974/ai-finance-agent-oss/blob/main/docs"
+# As many names as can be read at a glance.
+_SHOWN_NAMES = 12
 
 
 class ObsError(Exception):
@@ -46,3 +53,14 @@ class LockedError(ObsError):
     """Another run on the same project still holds the lock."""
 
     exit_code = 6
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that was probably meant, as a question, or the names that there are."""
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    if found := get_close_matches(name, names, n=1):
+        return f"did you mean {found[0]}?"
+    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    return f"there are {', '.join(names[:_SHOWN_NAMES])}{more}" if names else "there are none"

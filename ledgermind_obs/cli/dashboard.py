@@ -21,7 +21,6 @@ from ledgermind_obs.cli.help import DESTINATION, OUTPUT, Command, HelpfulCommand
 from ledgermind_obs.cli.options import FORMATS, Duration, option
 from ledgermind_obs.cli.project_options import Workplace
 from ledgermind_obs.errors import ConfigurationError, ObsError
-from ledgermind_obs.findings import Checked
 from ledgermind_obs.http.endpoint import Endpoint, Tls, bearer_auth
 from ledgermind_obs.monitoring import dashboard as dashboards
 from ledgermind_obs.monitoring.board import Board, model
@@ -34,6 +33,7 @@ from ledgermind_obs.monitoring.dashboard import (
 )
 from ledgermind_obs.monitoring.expressions import Catalogue
 from ledgermind_obs.monitoring.files import dashboard_files, read_file, shipped_template
+from ledgermind_obs.monitoring.findings import Checked
 from ledgermind_obs.monitoring.grafana import NEW_FOLDER, Grafana, Outcome
 from ledgermind_obs.render.documents import to_json
 

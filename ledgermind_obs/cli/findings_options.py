@@ -15,8 +15,8 @@ import msgspec
 from ledgermind_obs.cli import explain, warn
 from ledgermind_obs.cli.help import OUTPUT, Command, Decorator, in_group
 from ledgermind_obs.cli.options import option
-from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.findings import (
+from ledgermind_obs.errors import ConfigurationError, nearest
+from ledgermind_obs.monitoring.findings import (
     Checked,
     Code,
     Finding,
@@ -24,7 +24,6 @@ from ledgermind_obs.findings import (
     Severity,
     Unread,
     failing,
-    nearest,
     unused,
     without,
     worst_first,

@@ -94,7 +94,7 @@ def _last_run(seconds: float) -> str:
 
 def _meant(groups: list[dict[str, str]], project: str, target: str) -> str:
     """Return the target that was probably meant, of those that the project has pushed."""
-    from ledgermind_obs.findings import nearest
+    from ledgermind_obs.errors import nearest
 
     targets = {group.get("target", "") for group in groups if group.get("project") == project}
     return f"targets of {project} on this gateway: {nearest(target, targets - {''})}"

@@ -18,7 +18,7 @@ class Group(click.Group):
         """Return the command; one that does not exist is answered with the one that was meant."""
         name, known = args[0], self.list_commands(ctx)
         if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
-            from ledgermind_obs.findings import nearest
+            from ledgermind_obs.errors import nearest
 
             ctx.fail(f"No such command {name!r}: {nearest(name, known)}")
         return super().resolve_command(ctx, args)

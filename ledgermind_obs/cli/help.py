@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ledgermind_obs.findings import DOCS
+from ledgermind_obs.errors import DOCS
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]

@@ -19,10 +19,10 @@ from ledgermind_obs.cli.options import FORMATS, option
 from ledgermind_obs.cli.project_options import Workplace, workplace_options
 from ledgermind_obs.dbt.manifest import read_lineage_manifest
 from ledgermind_obs.dbt.manifest_file import open_manifest
-from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.findings import DOCS, Finding
+from ledgermind_obs.errors import DOCS, ConfigurationError
 from ledgermind_obs.lineage.findings import CODES, Surroundings, check
 from ledgermind_obs.lineage.graph import Lineage, find_node, search
+from ledgermind_obs.monitoring.findings import Finding
 
 if TYPE_CHECKING:
     from ledgermind_obs.lineage.impact import Impact

@@ -16,7 +16,6 @@ from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.cli.options import option
 from ledgermind_obs.cli.project_options import Workplace
 from ledgermind_obs.cli.rules_generate import generate_command
-from ledgermind_obs.findings import Checked, Finding
 from ledgermind_obs.monitoring.dashboard import MAX_BYTES
 from ledgermind_obs.monitoring.expressions import Catalogue
 from ledgermind_obs.monitoring.files import (
@@ -27,6 +26,7 @@ from ledgermind_obs.monitoring.files import (
     rule_files,
     runbook_pages,
 )
+from ledgermind_obs.monitoring.findings import Checked, Finding
 from ledgermind_obs.monitoring.routes import CODES as ROUTING_CODES
 from ledgermind_obs.monitoring.routes import Routing, check_routes, read_routing
 from ledgermind_obs.monitoring.rules import CODES, Rule, check, read_rules

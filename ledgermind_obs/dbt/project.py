@@ -225,7 +225,7 @@ def _profile_in(path: Path, profile: str) -> Mapping[str, Any]:
 
 
 def _meant(name: str, known: Iterable[object]) -> str:
-    from ledgermind_obs.findings import nearest
+    from ledgermind_obs.errors import nearest
 
     return nearest(name, map(str, known))
 

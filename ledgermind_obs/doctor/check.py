@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ledgermind_obs.findings import DOCS
+from ledgermind_obs.errors import DOCS
 
 if TYPE_CHECKING:
     from ledgermind_obs.doctor.patient import Patient

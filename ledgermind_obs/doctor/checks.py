@@ -16,8 +16,7 @@ from ledgermind_obs.doctor import (
     of_warehouse,
 )
 from ledgermind_obs.doctor.check import Check
-from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.findings import nearest
+from ledgermind_obs.errors import ConfigurationError, nearest
 
 CHECKS: tuple[Check, ...] = (
     *of_dbt.CHECKS,

@@ -9,7 +9,6 @@ from contextlib import nullcontext
 from ledgermind_obs.doctor.check import Area, Check, Seen, SkippedError, failed
 from ledgermind_obs.doctor.patient import Patient
 from ledgermind_obs.durations import format_age
-from ledgermind_obs.findings import Severity
 from ledgermind_obs.freshness import FreshnessReport
 from ledgermind_obs.gate.as_of import AsOf
 from ledgermind_obs.gate.evidence import Evidence, Instruments, Request, measured_now
@@ -17,6 +16,7 @@ from ledgermind_obs.gate.judge import Verdict, judge
 from ledgermind_obs.gate.policy import Policy
 from ledgermind_obs.lineage.findings import Surroundings, check
 from ledgermind_obs.lineage.graph import find_exposure
+from ledgermind_obs.monitoring.findings import Severity
 from ledgermind_obs.sinks.record import read_record
 
 _NAMED = 3

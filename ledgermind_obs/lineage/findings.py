@@ -9,10 +9,11 @@ import msgspec
 
 from ledgermind_obs.dbt.manifest import Node, Source
 from ledgermind_obs.dbt.meta_obs import Settings
-from ledgermind_obs.findings import Checked, Code, Finding, Severity, nearest, worst_first
+from ledgermind_obs.errors import nearest
 from ledgermind_obs.lineage.blind_spots import UNMEASURED, Blindness, advice, blind_spots
 from ledgermind_obs.lineage.graph import Lineage, Walk, path
 from ledgermind_obs.metrics import source_labels
+from ledgermind_obs.monitoring.findings import Checked, Code, Finding, Severity, worst_first
 from ledgermind_obs.monitoring.promql import Selector
 
 _E, _W = Severity.ERROR, Severity.WARNING

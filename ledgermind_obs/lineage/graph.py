@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from ledgermind_obs.dbt.manifest import Exposure, LineageManifest, Node, Source, tags_of
-from ledgermind_obs.errors import ArtifactError, ConfigurationError
-from ledgermind_obs.findings import nearest
+from ledgermind_obs.errors import ArtifactError, ConfigurationError, nearest
 
 # Each reached node, nearest first, with the node it was reached from; None for a start.
 Walk = dict[str, str | None]

@@ -9,8 +9,8 @@ import msgspec
 
 from ledgermind_obs.dbt.manifest import Exposure, Source
 from ledgermind_obs.dbt.positions import line_of
-from ledgermind_obs.findings import Finding
 from ledgermind_obs.lineage.graph import Lineage
+from ledgermind_obs.monitoring.findings import Finding
 
 
 def located(finding: Finding, lineage: Lineage, project_dir: Path | None) -> Finding:

@@ -11,7 +11,7 @@ from enum import Enum
 
 import msgspec
 
-from ledgermind_obs.findings import DOCS
+from ledgermind_obs.errors import DOCS
 from ledgermind_obs.monitoring.recorded import (
     ALERT_AFTER,
     DECLARED,

@@ -10,8 +10,8 @@ from typing import Any, TypeGuard
 import msgspec
 
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.findings import Code, Finding, Severity
 from ledgermind_obs.monitoring.expressions import Catalogue, check_expression, codes_of
+from ledgermind_obs.monitoring.findings import Code, Finding, Severity
 
 Model = dict[str, Any]
 

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import msgspec
 
 from ledgermind_obs.dbt.manifest import Source
-from ledgermind_obs.findings import Code, Severity, nearest
+from ledgermind_obs.errors import nearest
 from ledgermind_obs.metrics import IDENTITY_LABELS, METRICS, source_labels
+from ledgermind_obs.monitoring.findings import Code, Severity
 from ledgermind_obs.monitoring.promql import (
     Aggregation,
     Query,

@@ -10,7 +10,7 @@ import yaml
 
 from ledgermind_obs.dbt import yaml_files
 from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.findings import Code, Finding, Severity
+from ledgermind_obs.monitoring.findings import Code, Finding, Severity
 from ledgermind_obs.monitoring.promql import Matcher, pattern_of
 from ledgermind_obs.monitoring.rules import Rule
 

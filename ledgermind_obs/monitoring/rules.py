@@ -11,10 +11,10 @@ import yaml
 
 from ledgermind_obs.dbt import yaml_files
 from ledgermind_obs.dbt.manifest import Source
-from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.findings import Code, Finding, Severity, nearest
+from ledgermind_obs.errors import ConfigurationError, nearest
 from ledgermind_obs.metrics import LOADED_AT, source_labels
 from ledgermind_obs.monitoring.expressions import Catalogue, Kind, check_expression, codes_of
+from ledgermind_obs.monitoring.findings import Code, Finding, Severity
 from ledgermind_obs.monitoring.promql import Query, Selector, parse
 from ledgermind_obs.monitoring.recorded import OF_PROJECTS
 from ledgermind_obs.monitoring.runbooks import Link, Page, link_of, missing_section

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ledgermind_obs.findings import nearest
+from ledgermind_obs.errors import nearest
 
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(.*)")

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import msgspec
 
 from ledgermind_obs import __version__
-from ledgermind_obs.findings import Checked, Code, Finding, Severity, Unread, failing
+from ledgermind_obs.monitoring.findings import Checked, Code, Finding, Severity, Unread, failing
 from ledgermind_obs.render.counts import counted
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")

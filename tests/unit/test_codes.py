@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from ledgermind_obs.dbt.manifest import Source
-from ledgermind_obs.findings import DOCS, Code, Finding
+from ledgermind_obs.errors import DOCS
 from ledgermind_obs.lineage import findings as lineage
 from ledgermind_obs.monitoring import dashboard, rules
 from ledgermind_obs.monitoring.expressions import Catalogue
+from ledgermind_obs.monitoring.findings import Code, Finding
 from ledgermind_obs.monitoring.runbooks import Page, anchors
 
 ROOT = Path(__file__).parents[2]

@@ -12,9 +12,10 @@ import pytest
 from ledgermind_obs.dbt.manifest import Source
 from ledgermind_obs.dbt.meta_obs import settings_of
 from ledgermind_obs.dbt.positions import line_of
-from ledgermind_obs.findings import DOCS, Checked, Ignore, Unread, failing, without
+from ledgermind_obs.errors import DOCS
 from ledgermind_obs.lineage.findings import CODES, Surroundings, check, is_covered
 from ledgermind_obs.monitoring.coverage import covered_by_dashboard, covered_by_rules, selectors
+from ledgermind_obs.monitoring.findings import Checked, Ignore, Unread, failing, without
 from ledgermind_obs.monitoring.rules import read_rules
 from ledgermind_obs.render.findings import rendered
 from tests.unit.manifests import (

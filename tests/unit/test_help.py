@@ -7,7 +7,7 @@ import pytest
 from docs import make
 from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.doctor.checks import CHECKS
-from ledgermind_obs.findings import DOCS
+from ledgermind_obs.errors import DOCS
 
 CONTEXTS = {
     context.command_path: context

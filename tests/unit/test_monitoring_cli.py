@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from docs import make
 from ledgermind_obs.cli import root
-from ledgermind_obs.findings import DOCS
+from ledgermind_obs.errors import DOCS
 from tests.unit.manifests import content, sound
 from tests.unit.test_codes import panel
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from ledgermind_obs.cli import root
 from ledgermind_obs.dbt.manifest import Source
-from ledgermind_obs.errors import ConfigurationError
-from ledgermind_obs.findings import DOCS
+from ledgermind_obs.errors import DOCS, ConfigurationError
 from ledgermind_obs.monitoring.expressions import Catalogue
 from ledgermind_obs.monitoring.rules import check, read_rules
 from ledgermind_obs.monitoring.runbooks import Page, anchors, read_page

@@ -12,11 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-# As many names as can be read at a glance.
-_SHOWN_NAMES = 12
+from ledgermind_obs.errors import DOCS
 
-# An installed obs has no docs/ beside it.
-DOCS = "https://github.com/leok974/ai-finance-agent-oss/blob/main/docs"
 _PAGES = {"L": f"{DOCS}/lineage.md", "R": f"{DOCS}/alerting.md", "D": f"{DOCS}/dashboard.md"}
 
 
@@ -132,14 +129,3 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
 def _rank(finding: Finding) -> tuple[bool, str, int, str, str]:
     warns = finding.severity is not Severity.ERROR
     return warns, finding.file, finding.line, finding.code, finding.name
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that was probably meant, as a question, or the names that there are."""
-    from difflib import get_close_matches
-
-    names = sorted(known)
-    if found := get_close_matches(name, names, n=1):
-        return f"did you mean {found[0]}?"
-    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
-    return f"there are {', '.join(names[:_SHOWN_NAMES])}{more}" if names else "there are none"
