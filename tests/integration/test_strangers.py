@@ -3,50 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
-from shutil import copy, copytree
+from shutil import copy
 
 import pytest
 
 from services.postgres import Postgres
 from services.prometheus import Pushgateway
 from tests.integration.chain import Chain, chain, pushed, until
-from tests.integration.quickstart import type_in, typed
-from tests.integration.wheel import ROOT, install, run
-
-PROJECTS = ROOT / "tests/data/strangers"
-# Up to where the page adds an exposure of its own to the project.
-COMMANDS = [line for line, _ in takewhile(lambda item: "training" not in item[0], typed())]
+from tests.integration.strangers import DUCKDB_CONSTRAINTS, Stranger, stranger
+from tests.integration.wheel import install
 
 Alerts = set[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Stranger:
-    """A project, the gateway it pushes to, and how SQL reaches its tables."""
-
-    directory: Path
-    gateway: Pushgateway
-    env: dict[str, str]
-    sql: Callable[[str], None]
-
-    def type_in(self, command: str) -> str:
-        """Type a command of the quickstart in the project's folder; return what it prints."""
-        return type_in(command, self.directory, self.gateway.url, self.env)
-
-    def follow_the_quickstart(self) -> None:
-        """Type what the page says to type, from the version to the gate."""
-        for command in COMMANDS:
-            self.type_in(command)
-
-    def push(self) -> None:
-        """Measure and push, as cron would."""
-        self.type_in("obs freshness push --pushgateway http://pushgateway:9091")
 
 
 @pytest.fixture(scope="module")
@@ -54,26 +23,7 @@ def python(distributions: dict[str, Path], tmp_path_factory: pytest.TempPathFact
     """Return the Python of a clean environment: the wheel, beside dbt with two adapters."""
     adapters = ("dbt-core<1.12", "dbt-duckdb", "dbt-postgres")
     place, wheel = tmp_path_factory.mktemp("strangers"), distributions[".whl"]
-    return install(place, wheel, *adapters, constraints=(PROJECTS / "constraints.txt",))
-
-
-def stranger(name: str, place: Path, python: Path, gateway: Pushgateway) -> Stranger:
-    """Return a copy of a project on DuckDB, without its tables."""
-    directory = place / name
-    copytree(PROJECTS / name, directory)
-    env = {
-        "PATH": f"{python.parent}:/usr/bin:/bin",
-        "HOME": str(place),
-        "TZ": "UTC",
-        "LANG": "C.UTF-8",
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    }
-    return Stranger(directory, gateway, env, lambda sql: run(*_in_duckdb(python, directory, sql)))
-
-
-def _in_duckdb(python: Path, directory: Path, sql: str) -> tuple[object, ...]:
-    code = "import duckdb, sys; duckdb.connect(sys.argv[1]).execute(sys.argv[2])"
-    return python, "-c", code, directory / "data.duckdb", sql
+    return install(place, wheel, *adapters, constraints=DUCKDB_CONSTRAINTS)
 
 
 def on_postgres(found: Stranger, database: Postgres) -> Stranger:
@@ -135,7 +85,3 @@ def test_a_project_of_odd_names_and_no_exposure_alerts_the_owner_that_its_table_
                set "Changed At" = "Changed At" - interval 2 hours"""
 
     assert_alerted(odd, stale, "SourceStaleGrößeUndFarbeNeu", "Einkauf, Süd", tmp_path)
-
-
-def test_pip_finds_nothing_amiss_in_an_environment_that_has_obs_beside_dbt(python: Path) -> None:
-    run(sys.executable, "-m", "pip", "--python", python, "check")
