@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 _STANDARD_STREAMS = (0, 1, 2)
@@ -15,10 +17,10 @@ _AGAIN_SECONDS = 0.01
 def main() -> None:
     """Run the command line, also as ``python -m ledgermind_obs``."""
     _open_what_is_closed()
-    _end_on_signals()
-    from ledgermind_obs.cli import main as run
+    with _ending_when_told():
+        from ledgermind_obs.cli import main as run
 
-    run()
+        run()
 
 
 def _open_what_is_closed() -> None:
@@ -30,7 +32,8 @@ def _open_what_is_closed() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
-def _end_on_signals() -> None:
+@contextmanager
+def _ending_when_told() -> Iterator[None]:
     """End in order when told to, and at once when told again.
 
     Interrupts count even where they were ignored at the start, as in a job in the background; a
@@ -41,6 +44,12 @@ def _end_on_signals() -> None:
     signal.signal(signal.SIGTERM, _end)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _end)
+    try:
+        yield
+    finally:
+        if any(signal.getitimer(signal.ITIMER_REAL)):  # no good end overtakes one that was put off
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.raise_signal(signal.SIGALRM)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

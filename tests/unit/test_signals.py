@@ -28,14 +28,25 @@ class Callback:
 """
 }
 RUN = """
-import signal, sys
-from ledgermind_obs.__main__ import _end_on_signals
-_end_on_signals()
-import dropping
-if hasattr(dropping, "Callback"):
-    dropping.Callback()
-signal.sigtimedwait([], 20)
-print("nobody was told")
+import signal
+from ledgermind_obs.__main__ import _ending_when_told
+with _ending_when_told():
+    import dropping
+    if hasattr(dropping, "Callback"):
+        dropping.Callback()
+    signal.sigtimedwait([], 20)
+    print("nobody was told")
+"""
+# Python no longer handles signals when it takes modules apart, which may take long.
+ENDING = """
+import signal
+from ledgermind_obs.__main__ import _ending_when_told
+class Slow:
+    def __del__(self, wait=signal.sigtimedwait):
+        wait([], 0.1)
+slow = Slow()
+with _ending_when_told():
+    import told
 """
 
 
@@ -43,16 +54,24 @@ print("nobody was told")
 def test_a_signal_ends_the_run_also_where_python_drops_what_is_raised(
     tmp_path: Path, modules: dict[str, str]
 ) -> None:
-    for name, text in modules.items():
-        (tmp_path / name).write_text(text)
-    (tmp_path / "run.py").write_text(RUN)
+    ended = run(tmp_path, {"run.py": RUN} | modules)
 
-    ended = subprocess.run(
-        [sys.executable, tmp_path / "run.py"],
+    assert (ended.returncode, ended.stdout, ended.stderr) == (143, "", "")
+
+
+def test_a_run_that_is_done_when_it_is_told_to_end_does_not_end_well(tmp_path: Path) -> None:
+    ended = run(tmp_path, {"run.py": ENDING} | IN_AN_IMPORT)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (143, "", "")
+
+
+def run(place: Path, modules: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    for name, text in modules.items():
+        (place / name).write_text(text)
+    return subprocess.run(
+        [sys.executable, place / "run.py"],
         check=False,
         capture_output=True,
         text=True,
         timeout=60,
     )
-
-    assert (ended.returncode, ended.stdout, ended.stderr) == (143, "", "")
