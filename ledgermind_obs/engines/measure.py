@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ledgermind_obs.engines.dbt import measure_by_dbt
 from ledgermind_obs.engines.progress import OnProgress, ignore
 from ledgermind_obs.engines.settings import Engine, Postgres, Recorded
 from ledgermind_obs.freshness import FreshnessReport
@@ -31,4 +30,6 @@ def measure(
         from ledgermind_obs.engines.recorded import read_recorded
 
         return read_recorded(engine, select, exclude, meanwhile)
+    from ledgermind_obs.engines.dbt import measure_by_dbt
+
     return measure_by_dbt(engine, select, exclude, on_progress, meanwhile)

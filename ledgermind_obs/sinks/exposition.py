@@ -24,19 +24,10 @@ def exposition(series: Iterable[Series], labels: Mapping[str, str] | None = None
     """
     series = list(series)
     escaped = _escaped(series)
-    families: dict[str, tuple[Metric, str, dict[tuple[str, ...], str]]] = {}
-    for metric, label_values, value in series:
-        family = families.get(metric.name)
-        if family is None:
-            family = families[metric.name] = (metric, _template(metric, labels or {}), {})
-        _, template, lines = family
-        texts = [escaped.get(text, text) for text in label_values] if escaped else label_values
-        lines[label_values] = template % (*texts, value)
-    if sum(len(lines) for _, _, lines in families.values()) != len(series):
-        raise ValueError(_twice(series))
-    return "".join(
-        _family(metric, lines.values()) for metric, _, lines in families.values()
-    ).encode()
+    families: dict[str, list[Series]] = {}
+    for item in series:
+        families.setdefault(item.metric.name, []).append(item)
+    return "".join(_family(each, labels or {}, escaped) for each in families.values()).encode()
 
 
 def constant_labels(labels: Mapping[str, str]) -> str:
@@ -112,8 +103,16 @@ def _number(text: str) -> float:
     return float(text)
 
 
-def _family(metric: Metric, lines: Iterable[str]) -> str:
-    return f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} gauge\n" + "".join(lines)
+def _family(series: list[Series], labels: Mapping[str, str], escaped: Mapping[str, str]) -> str:
+    """Return the series of one metric with its help; raises ValueError if one is there twice."""
+    metric, template = series[0].metric, _template(series[0].metric, labels)
+    values = {texts: value for _, texts, value in series}
+    if len(values) != len(series):
+        raise ValueError(_twice(series))
+    if escaped:
+        values = {tuple(escaped.get(t, t) for t in texts): v for texts, v in values.items()}
+    lines = "".join([template % (*texts, value) for texts, value in values.items()])
+    return f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} gauge\n{lines}"
 
 
 def _twice(series: Iterable[Series]) -> str:

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from ledgermind_obs.dbt.entries import Span, empty, failed, timed
-from ledgermind_obs.dbt.log import database_message
 from ledgermind_obs.dbt.manifest import Freshness, Source
 from ledgermind_obs.freshness import SourceFreshness, State
 
@@ -95,6 +94,8 @@ def entry(source: Source, answer: Answer, span: Span) -> SourceFreshness:
     """Return what the answer says of the source, as dbt would have it."""
     checked_at = answer.snapshotted_at
     if answer.error or checked_at is None:
+        from ledgermind_obs.dbt.log import database_message
+
         return failed(source, database_message(answer.error) or "the database gave no reason")
     if objection := span.objection(checked_at):
         return failed(source, objection)

@@ -19,7 +19,6 @@ import psycopg2
 from psycopg2.errors import QueryCanceled
 from psycopg2.extensions import connection as Session  # noqa: N812 - it is a session to PostgreSQL
 
-from ledgermind_obs.dbt.log import database_message
 from ledgermind_obs.dbt.profiles import Profile
 from ledgermind_obs.engines.postgres.lookups import (
     BATCH_SIZE,
@@ -448,4 +447,6 @@ def _carry_on(session: Session, error: Exception) -> None:
 
 
 def _one_line(error: Exception) -> str:
+    from ledgermind_obs.dbt.log import database_message
+
     return " ".join(database_message(str(error)).split())
