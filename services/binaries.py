@@ -31,10 +31,14 @@ class SetupError(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """A program: Debian's package of it, and the names it goes by."""
+    """A program: Debian's package of it, and the names it goes by.
+
+    With ``suite`` it is that suite's, whatever this system has.
+    """
 
     package: str
     names: tuple[str, ...]
+    suite: str = ""
 
 
 PROGRAMS = {
@@ -43,6 +47,9 @@ PROGRAMS = {
     "promtool": Program("prometheus", ("promtool",)),
     "alertmanager": Program("prometheus-alertmanager", ("alertmanager", "prometheus-alertmanager")),
     "amtool": Program("prometheus-alertmanager", ("amtool",)),
+    "alertmanager-sid": Program(
+        "prometheus-alertmanager", ("alertmanager", "prometheus-alertmanager"), suite="sid"
+    ),
     "postgres_exporter": Program(
         "prometheus-postgres-exporter", ("postgres_exporter", "prometheus-postgres-exporter")
     ),
@@ -54,17 +61,21 @@ PROGRAMS = {
 def find(name: str) -> Path:
     """Return the program ``name``, fetched where need be; raise SetupError where that fails."""
     program = PROGRAMS[name]
-    if installed := _on_path(program.names, os.environ.get("PATH", os.defpath)):
+    path = "" if program.suite else os.environ.get("PATH", os.defpath)
+    if installed := _on_path(program.names, path):
         return installed
-    home = unpacked(program.package)
+    home = unpacked(program.package, program.suite)
     if fetched := _on_path(program.names, str(home / "usr/bin")):
         return fetched
     raise SetupError(f"Debian's package {program.package} holds no {name}; install {name} on PATH.")
 
 
-def unpacked(package: str) -> Path:
-    """Return the directory Debian's ``package`` is unpacked in; raise SetupError where it fails."""
-    home = TOOLS / package
+def unpacked(package: str, suite: str = "") -> Path:
+    """Return the directory Debian's ``package`` is unpacked in; raise SetupError where it fails.
+
+    It is of this system's suite, or of another one by the same mirror.
+    """
+    home = TOOLS / "-".join(filter(None, (package, suite)))
     if home.exists():
         return home
     for needed in ("apt-get", "dpkg"):
@@ -72,7 +83,7 @@ def unpacked(package: str) -> Path:
             raise SetupError(_advice(package, f"there is no {needed} here to fetch it"))
     with _alone():
         if not home.exists():
-            _fetch(package, home)
+            _fetch(package, suite, home)
     return home
 
 
@@ -90,46 +101,61 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _fetch(package: str, home: Path) -> None:
+def _fetch(package: str, suite: str, home: Path) -> None:
     """Download and unpack ``package``; ``home`` appears when it is complete."""
     place = TOOLS / "fetching"
     shutil.rmtree(place, ignore_errors=True)  # of a killed run
     place.mkdir()
-    _run(package, ["dpkg", "-x", _download(package, place), place / "contents"])
+    _run(package, ["dpkg", "-x", _download(package, suite, place), place / "contents"])
     for program in (place / "contents/usr/bin").glob("*alertmanager"):
         program.write_bytes(program.read_bytes().replace(_ABSOLUTE, _RELATIVE))
     (place / "contents").rename(home)
     shutil.rmtree(place)
 
 
-def _download(package: str, place: Path) -> Path:
+def _download(package: str, suite: str, place: Path) -> Path:
     """Return the package file; package lists are fetched where there are none, or too old ones."""
     sys.stderr.write(f"Fetching Debian's package {package} into {TOOLS}\n")
-    download = [*_apt_get(), "download", package]
+    apt_get = _apt_get(package, suite)
+    download = [*apt_get, "download", package]
     if subprocess.run(download, cwd=place, capture_output=True, check=False).returncode:
-        _run(package, [*_apt_get(), "update"])
+        _run(package, [*apt_get, "update"])
         _run(package, download, cwd=place)
     return next(place.glob("*.deb"))
 
 
-def _apt_get() -> list[str]:
+def _apt_get(package: str, suite: str) -> list[str]:
     """Return apt-get with lists, cache and locks that are not the system's."""
+    place = TOOLS / "-".join(filter(None, ("apt", suite)))
     for directory in ("lists/partial", "cache/archives/partial"):
-        (TOOLS / "apt" / directory).mkdir(parents=True, exist_ok=True)
+        (place / directory).mkdir(parents=True, exist_ok=True)
     return [
         *("apt-get", "--quiet"),
-        *(f"-oDir::State::Lists={TOOLS}/apt/lists", f"-oDir::Cache={TOOLS}/apt/cache"),
+        *(f"-oDir::State::Lists={place}/lists", f"-oDir::Cache={place}/cache"),
         *("-oAPT::Sandbox::User=", "-oDebug::NoLocking=1"),
+        *(_only(package, suite, place / "sources.list") if suite else ()),
     ]
 
 
-def _run(package: str, command: Sequence[str | Path], cwd: Path | None = None) -> None:
+def _only(package: str, suite: str, sources: Path) -> list[str]:
+    """Return the options for packages of one suite, by the mirror that this system uses."""
+    found = _run(package, ["apt-get", "indextargets", "--format", "$(SITE) $(COMPONENT)"])
+    mirrors = [line.split()[0] for line in found.splitlines() if line.endswith(" main")]
+    if not mirrors:
+        raise SetupError(_advice(package, "apt-get knows no mirror"))
+    sources.write_text(f"deb {mirrors[0]} {suite} main\n")
+    return [f"-oDir::Etc::SourceList={sources}", "-oDir::Etc::SourceParts=/dev/null"]
+
+
+def _run(package: str, command: Sequence[str | Path], cwd: Path | None = None) -> str:
+    """Run a command and return its output; raise SetupError where it fails."""
     result = subprocess.run(
         list(map(str, command)), cwd=cwd, capture_output=True, text=True, check=False
     )
     if result.returncode:
         said = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
         raise SetupError(_advice(package, f"{command[0]} could not fetch it ({said[-1]})"))
+    return result.stdout
 
 
 def _advice(package: str, reason: str) -> str:

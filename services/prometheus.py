@@ -152,17 +152,22 @@ def _backfill(directory: Path, past: str) -> None:
 
 
 @contextmanager
-def alertmanager(directory: Path, config: Path | str, port: int = 0) -> Iterator[HttpService]:
-    """Run an Alertmanager on a configuration file, or on text that becomes ``alertmanager.yml``."""
-    port, program = port or free_port(), find("alertmanager")
+def alertmanager(
+    directory: Path, config: Path | str, port: int = 0, program: str = "alertmanager"
+) -> Iterator[HttpService]:
+    """Run an Alertmanager on a configuration file, or on text that becomes ``alertmanager.yml``.
+
+    ``program`` names it among ``services.binaries.PROGRAMS``.
+    """
+    port, executable = port or free_port(), find(program)
     directory = directory.resolve()
     command = [
-        *(str(program), f"--web.listen-address={HOST}:{port}"),
+        *(str(executable), f"--web.listen-address={HOST}:{port}"),
         f"--config.file={_config_file(directory / 'alertmanager.yml', config)}",
         *(f"--storage.path={directory / 'alertmanager'}", "--cluster.listen-address="),
     ]
     server = _http_server("Alertmanager", directory, port, command)
-    server.cwd = program.parents[2]  # where its template is, if it was fetched
+    server.cwd = executable.parents[2]  # where its template is, if it was fetched
     with server.running():
         yield HttpService(port, server)
 

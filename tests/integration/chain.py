@@ -41,13 +41,22 @@ class Chain:
 
 
 @contextmanager
-def chain(directory: Path, targets: dict[str, str], rules: Path = RULES) -> Iterator[Chain]:
+def chain(
+    directory: Path,
+    targets: dict[str, str],
+    rules: Path = RULES,
+    program: str = "alertmanager",
+) -> Iterator[Chain]:
     """Run the chain on scrape ``targets``: a job's name, and where it is; and on these rules."""
     with ExitStack() as stack:
         people = stack.enter_context(web(Answer(202, b"ok")))
         mail = stack.enter_context(mailbox())
         alerts = stack.enter_context(
-            alertmanager(directory, alertmanager_config(directory, people.url, mail.place))
+            alertmanager(
+                directory,
+                alertmanager_config(directory, people.url, mail.place),
+                program=program,
+            )
         )
         config = prometheus_config(directory, targets, alerts.url, quick=True, rules=rules)
         yield Chain(stack.enter_context(prometheus(directory, config)), alerts, people, mail)
