@@ -99,7 +99,7 @@ def test_a_check_that_needs_a_later_one_waits_for_it() -> None:
 
 
 def test_checks_run_side_by_side() -> None:
-    both = threading.Barrier(2, timeout=5)
+    both = threading.Barrier(2, timeout=30)
 
     def meet(_: Patient) -> Seen:
         both.wait()
