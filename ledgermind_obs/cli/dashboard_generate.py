@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from ledgermind_obs.cli import completion
-from ledgermind_obs.cli.generated_files import put, refuse_check_of_stdout
-from ledgermind_obs.cli.help import DESTINATION, HelpfulCommand, in_group
+from ledgermind_obs.cli.generated_files import output_options, put, refuse_check_of_stdout
+from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.cli.options import option
 from ledgermind_obs.cli.project_options import Workplace, workplace_options
 from ledgermind_obs.dbt.manifest import Source
@@ -62,29 +62,10 @@ _COMMENT = "Written by `obs dashboard generate`; do not edit."
     help="Start with every project, and with gauges that name none.  [default: this project]",
 )
 @option("--show-target", metavar="TARGET", help="Start with this dbt target.  [default: all]")
-@in_group(
-    DESTINATION,
-    option(
-        "--output",
-        env="OBS_DASHBOARD_OUTPUT",
-        type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-        default="-",
-        help="File to write; - is stdout.",
-    ),
-    option(
-        "--format",
-        "output_format",
-        env="OBS_DASHBOARD_GENERATE_FORMAT",
-        type=click.Choice(["grafana", "kubernetes"]),
-        default="grafana",
-        help="Dashboard, or a ConfigMap that Grafana's sidecar loads.",
-    ),
-    option(
-        "--check",
-        env="OBS_DASHBOARD_CHECK",
-        is_flag=True,
-        help="Write nothing; exit 1 if the file would change.",
-    ),
+@output_options(
+    "DASHBOARD",
+    ["grafana", "kubernetes"],
+    "Dashboard, or a ConfigMap that Grafana's sidecar loads.",
 )
 @workplace_options
 def generate_command(

@@ -21,11 +21,13 @@ from ledgermind_obs.cli.help import (
     options_of,
 )
 from ledgermind_obs.cli.manifest_options import manifest_options
-from ledgermind_obs.cli.options import FORMATS, Duration, Label, dbt_options, option, sink_options
+from ledgermind_obs.cli.options import FORMATS, Duration, dbt_options, option, sink_options
 from ledgermind_obs.cli.prometheus_options import (
     prometheus_access,
     prometheus_endpoint,
+    prometheus_label,
     prometheus_token,
+    push_max_age,
 )
 from ledgermind_obs.dbt.manifest_file import ManifestChoice
 from ledgermind_obs.dbt.project import Dbt
@@ -70,19 +72,9 @@ _made_choice: Command = manifest_options(lambda choice, **_: choice)
 _server_options = in_group(
     DESTINATION,
     option("--prometheus", env="PROMETHEUS_URL", metavar="URL", help="Address of Prometheus."),
-    option(
-        "--prometheus-label",
-        type=Label(),
-        multiple=True,
-        help="Another label of the pushed series, in addition to project and target.",
-    ),
+    prometheus_label,
     prometheus_access,
-    option(
-        "--push-max-age",
-        type=Duration(),
-        default="45m",
-        help="Maximum age of the last push and of each source's last check.",
-    ),
+    push_max_age,
     option("--rules", type=_PATH, default=RULES, help="The rule files that Prometheus should run."),
     option(
         "--alertmanager", env="ALERTMANAGER_URL", metavar="URL", help="Address of Alertmanager."

@@ -13,11 +13,13 @@ import msgspec
 from ledgermind_obs.cli import completion
 from ledgermind_obs.cli.help import EVIDENCE, GATE, SELECTION, Command, in_group, in_order
 from ledgermind_obs.cli.manifest_options import manifest_options
-from ledgermind_obs.cli.options import Duration, Label, builds_evidence_options, option
+from ledgermind_obs.cli.options import Duration, builds_evidence_options, option
 from ledgermind_obs.cli.prometheus_options import (
     prometheus_access,
     prometheus_endpoint,
+    prometheus_label,
     prometheus_token,
+    push_max_age,
 )
 from ledgermind_obs.dbt.manifest_file import ManifestChoice
 
@@ -78,19 +80,9 @@ _EVIDENCE = in_group(
         metavar="URL",
         help="Check what was last pushed, as this Prometheus has it, instead of measuring.",
     ),
-    option(
-        "--prometheus-label",
-        type=Label(),
-        multiple=True,
-        help="Another label of the pushed series, in addition to project and target.",
-    ),
+    prometheus_label,
     prometheus_access,
-    option(
-        "--push-max-age",
-        type=Duration(),
-        default="45m",
-        help="Maximum age of the last push and of each source's last check.",
-    ),
+    push_max_age,
     option(
         "--run-results",
         type=_FILE,

@@ -4,16 +4,52 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
 
+from ledgermind_obs.cli.help import DESTINATION, Decorator, in_group
+from ledgermind_obs.cli.options import option
 from ledgermind_obs.errors import DestinationError
 from ledgermind_obs.monitoring.files import read_file
 
 STDOUT = Path("-")
 _SHOWN_LINES = 60
+
+
+def output_options(
+    command: str, formats: Sequence[str], said: str, *others: Decorator
+) -> Decorator:
+    """Return the options that say where a generated file goes and in which format.
+
+    The first format is the default; ``said`` explains all of them. ``others`` come in between.
+    """
+    return in_group(
+        DESTINATION,
+        option(
+            "--output",
+            env=f"OBS_{command}_OUTPUT",
+            type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+            default="-",
+            help="File to write; - is stdout.",
+        ),
+        *others,
+        option(
+            "--format",
+            "output_format",
+            env=f"OBS_{command}_GENERATE_FORMAT",
+            type=click.Choice(formats),
+            default=formats[0],
+            help=said,
+        ),
+        option(
+            "--check",
+            env=f"OBS_{command}_CHECK",
+            is_flag=True,
+            help="Write nothing; exit 1 if a file would change.",
+        ),
+    )
 
 
 def refuse_check_of_stdout(output: Path, *, check: bool) -> None:

@@ -1,4 +1,4 @@
-"""How a Prometheus is asked: with which token, and as which tenant."""
+"""How a Prometheus is asked: for which series, with which token, and as which tenant."""
 
 from __future__ import annotations
 
@@ -9,13 +9,25 @@ import click
 
 from ledgermind_obs.cli.credentials import secret
 from ledgermind_obs.cli.help import in_order
-from ledgermind_obs.cli.options import option
+from ledgermind_obs.cli.options import Duration, Label, option
 
 if TYPE_CHECKING:  # a push without a Prometheus pays for none of it
     from ledgermind_obs.http.endpoint import Endpoint
 
 TIMEOUT_SECONDS = 30.0
 
+push_max_age = option(
+    "--push-max-age",
+    type=Duration(),
+    default="45m",
+    help="Maximum age of the last push and of each source's last check.",
+)
+prometheus_label = option(
+    "--prometheus-label",
+    type=Label(),
+    multiple=True,
+    help="Another label of the pushed series, in addition to project and target.",
+)
 prometheus_access = in_order(
     option(
         "--prometheus-token-file",

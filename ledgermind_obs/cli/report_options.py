@@ -12,10 +12,11 @@ import msgspec
 
 from ledgermind_obs.cli.help import OTHER, OUTPUT, SELECTION, Command, in_group, in_order
 from ledgermind_obs.cli.manifest_options import manifest_options
-from ledgermind_obs.cli.options import Duration, Label, option
+from ledgermind_obs.cli.options import Duration, option
 from ledgermind_obs.cli.prometheus_options import (
     prometheus_access,
     prometheus_endpoint,
+    prometheus_label,
     prometheus_token,
 )
 from ledgermind_obs.dbt.manifest_file import ManifestChoice
@@ -58,12 +59,7 @@ _EVIDENCE = in_group(
         metavar="URL",
         help="Add the history that this Prometheus has: days within the limit, what was missed.",
     ),
-    option(
-        "--prometheus-label",
-        type=Label(),
-        multiple=True,
-        help="Another label of the pushed series, in addition to project and target.",
-    ),
+    prometheus_label,
     prometheus_access,
     option(
         "--since",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from ledgermind_obs.cli.generated_files import STDOUT, put, refuse_check_of_stdout
-from ledgermind_obs.cli.help import DESTINATION, HelpfulCommand, in_group
+from ledgermind_obs.cli.generated_files import STDOUT, output_options, put, refuse_check_of_stdout
+from ledgermind_obs.cli.help import HelpfulCommand
 from ledgermind_obs.cli.options import Duration, option
 from ledgermind_obs.cli.project_options import Workplace, workplace_options
 from ledgermind_obs.dbt.meta_obs import settings_of
@@ -55,34 +55,15 @@ _CASES_COMMENT = "Cases for `promtool test rules`. Written by `obs rules generat
     is_flag=True,
     help="Leave out the rules that another project's file on the same Prometheus has already.",
 )
-@in_group(
-    DESTINATION,
-    option(
-        "--output",
-        env="OBS_RULES_OUTPUT",
-        type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-        default="-",
-        help="File to write; - is stdout.",
-    ),
+@output_options(
+    "RULES",
+    ["prometheus", "kubernetes"],
+    "Rule file, or a PrometheusRule manifest.",
     option(
         "--tests",
         env="OBS_RULES_TESTS",
         type=click.Path(path_type=Path, dir_okay=False),
         help="Also write cases for promtool test rules to this file.",
-    ),
-    option(
-        "--format",
-        "output_format",
-        env="OBS_RULES_GENERATE_FORMAT",
-        type=click.Choice(["prometheus", "kubernetes"]),
-        default="prometheus",
-        help="Rule file, or a PrometheusRule manifest.",
-    ),
-    option(
-        "--check",
-        env="OBS_RULES_CHECK",
-        is_flag=True,
-        help="Write nothing; exit 1 if a file would change.",
     ),
 )
 @workplace_options
