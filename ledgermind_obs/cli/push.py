@@ -34,7 +34,6 @@ from ledgermind_obs.durations import format_age
 from ledgermind_obs.engines.settings import Engine, Recorded
 from ledgermind_obs.errors import ConfigurationError, DestinationError, LockedError, ObsError
 from ledgermind_obs.freshness import UNMEASURED, FreshnessReport, State
-from ledgermind_obs.sinks.beside import beside
 from ledgermind_obs.sinks.deliver import (
     Delivery,
     Memory,
@@ -136,11 +135,12 @@ def push(
             began = time.time()
             preparing, quiet = _preparing(glance, looks=looks), output == "json"
             report = measured(dbt, engine, above, select, exclude, quiet, preparing)
-        if isinstance(engine, Recorded) and not dry_run:
+        records = (
+            None if isinstance(engine, Recorded) else remember_looks(dbt.project, report, began)
+        )
+        if not (records or dry_run):
             check_not_older(report, sink)
-        with beside(lambda: _looks(dbt, engine, report, began)) as looked:
-            delivery = None if dry_run else deliver(report, sink, _memory(dbt, sink), glance.held)
-            records = looked()
+        delivery = None if dry_run else deliver(report, sink, _memory(dbt, sink), glance.held)
         if delivery and records and records[1].builds:
             _keep_builds_current(engine, sink, builds_job, *records)
     if delivery is None:
@@ -149,13 +149,6 @@ def push(
         _show_delivery(report, delivery, sink, output, verbose=verbose)
     if fail_on:
         sys.exit(_decision(report, fail_on))
-
-
-def _looks(
-    dbt: Dbt, engine: Engine, report: FreshnessReport, began: float
-) -> tuple[Record, Record] | None:
-    """Keep what this run saw, if it looked itself; return what was on record, and what is now."""
-    return None if isinstance(engine, Recorded) else remember_looks(dbt.project, report, began)
 
 
 def _preparing(glance: Glance, *, looks: bool) -> Callable[[], None]:

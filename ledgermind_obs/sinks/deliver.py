@@ -12,7 +12,6 @@ from ledgermind_obs import metrics
 from ledgermind_obs.errors import ArtifactError, DestinationError
 from ledgermind_obs.freshness import FreshnessReport, SourceKey
 from ledgermind_obs.metrics import Metric, Series
-from ledgermind_obs.sinks.beside import beside
 from ledgermind_obs.sinks.known import (
     NOTHING,
     Destination,
@@ -58,10 +57,7 @@ class Memory(Protocol):
     def recall(self) -> Known | None:
         """Return it, or None where nothing that can be trusted is remembered."""
 
-    def packed(self, series: Sequence[Series]) -> bytes:
-        """Return what is kept of these series; nothing is kept yet."""
-
-    def remember(self, packed: bytes) -> None:
+    def remember(self, series: Sequence[Series]) -> None:
         """Keep what a sink has confirmed; a memory that cannot be written fails nothing."""
 
 
@@ -89,9 +85,8 @@ def deliver(
     delivered = memory.recall() if wanted or held is not None else None
     kept = list(kept_series(report, delivered or NOTHING, held or NOTHING)) if wanted else []
     series = [*metrics.report_series(report), *kept]
-    with beside(lambda: memory.packed(series)) as packed:
-        sink.put(series)
-        memory.remember(packed())
+    sink.put(series)
+    memory.remember(series)
     found = standing(delivered, held) if held is not None else Standing.SAME
     quiet = found is Standing.LOST and not kept
     return Delivery(len(series), _kept_times(report, kept), "" if quiet else _notice(found, held))

@@ -69,19 +69,16 @@ class FileMemory:
             return None
         return known_of(series)
 
-    def packed(self, series: Sequence[Series]) -> bytes:
-        """Return the file's content once these series are delivered."""
-        content = msgspec.json.encode(_Content(SCHEMA, self._destination, _rows(series)))
-        return b"%08x\n" % zlib.crc32(content) + content
-
-    def remember(self, packed: bytes) -> None:
+    def remember(self, series: Sequence[Series]) -> None:
         """Keep what was delivered, instead of what was delivered before."""
+        content = msgspec.json.encode(_Content(SCHEMA, self._destination, _rows(series)))
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if len(packed) > MAX_BYTES:
+            if len(content) > MAX_BYTES:
                 self.path.unlink(missing_ok=True)
                 return
-            write_atomically(self.path, packed, 0o600, synced=False)
+            checked = b"%08x\n" % zlib.crc32(content) + content
+            write_atomically(self.path, checked, 0o600, synced=False)
             self._forget_the_oldest()
         except OSError as error:
             self._tell(

@@ -188,7 +188,7 @@ _OF_DELIVERY = (
     Mutation(
         "what was delivered is not remembered",
         "sinks/deliver.py",
-        "        memory.remember(packed())\n",
+        "    memory.remember(series)\n",
         "",
         ("gateway/another, empty replica@GET of push, one source fails",),
     ),

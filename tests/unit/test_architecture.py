@@ -25,10 +25,7 @@ PURE_MODULES = {
     *(f"gate/{name}.py" for name in ("as_of", "builds", "judge")),
     "dbt/run_results.py",
     *("doctor/check.py", "doctor/routes.py"),
-    *(
-        f"sinks/{name}.py"
-        for name in ("beside", "deliver", "exposition", "history", "known", "proof")
-    ),
+    *(f"sinks/{name}.py" for name in ("deliver", "exposition", "history", "known", "proof")),
     *(
         f"monitoring/{name}.py"
         for name in (

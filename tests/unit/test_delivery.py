@@ -65,18 +65,12 @@ class Memory:
 
     def __init__(self) -> None:
         self.known: Known | None = None
-        self._packed: list[Series] = []
 
     def recall(self) -> Known | None:
         return self.known
 
-    def packed(self, series: Iterable[Series]) -> bytes:
-        self._packed = list(series)
-        return b"packed"
-
-    def remember(self, packed: bytes) -> None:
-        assert packed == b"packed"
-        self.known = known_of(self._packed)
+    def remember(self, series: Iterable[Series]) -> None:
+        self.known = known_of(series)
 
 
 @pytest.fixture

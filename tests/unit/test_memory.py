@@ -47,14 +47,14 @@ def memory(tmp_path: Path, told: list[str]) -> FileMemory:
 def test_what_was_delivered_is_recalled(memory: FileMemory, told: list[str]) -> None:
     assert memory.recall() is None
 
-    memory.remember(memory.packed(SERIES))
+    memory.remember(SERIES)
 
     assert facts(memory) == FACTS
     assert not told
 
 
 def test_it_is_private_and_nothing_else_is_left(memory: FileMemory) -> None:
-    memory.remember(memory.packed(SERIES))
+    memory.remember(SERIES)
 
     assert list(memory.path.parent.iterdir()) == [memory.path]
     assert stat.S_IMODE(memory.path.stat().st_mode) == 0o600
@@ -62,7 +62,7 @@ def test_it_is_private_and_nothing_else_is_left(memory: FileMemory) -> None:
 
 
 def test_each_destination_and_group_has_its_own(memory: FileMemory, tmp_path: Path) -> None:
-    memory.remember(memory.packed(SERIES))
+    memory.remember(SERIES)
 
     others = [
         Destination("http://other:9091", HERE.labels),
@@ -73,7 +73,7 @@ def test_each_destination_and_group_has_its_own(memory: FileMemory, tmp_path: Pa
 
 
 def test_the_order_of_a_groups_labels_changes_nothing(memory: FileMemory, tmp_path: Path) -> None:
-    memory.remember(memory.packed(SERIES))
+    memory.remember(SERIES)
 
     turned = Destination(HERE.place, dict(sorted(HERE.labels.items(), reverse=True)))
     assert facts(FileMemory(tmp_path / "obs", turned, print)) == FACTS
@@ -123,7 +123,7 @@ AHEAD = datetime(2999, 1, 1, tzinfo=UTC).timestamp()
 def test_a_damaged_memory_is_ignored_with_one_line(
     memory: FileMemory, told: list[str], damage: Callable[[bytes], bytes], words: str
 ) -> None:
-    memory.remember(memory.packed(SERIES))
+    memory.remember(SERIES)
     memory.path.write_bytes(damage(memory.path.read_bytes()))
 
     assert memory.recall() is None
@@ -136,7 +136,7 @@ def test_a_damaged_memory_is_ignored_with_one_line(
 def test_a_metric_that_only_a_newer_obs_knows_is_let_be(
     memory: FileMemory, told: list[str]
 ) -> None:
-    memory.remember(memory.packed(SERIES))
+    memory.remember(SERIES)
     add = changed(lambda d: d["series"].update(dbt_source_rows=[[["a"], 1.0]]))  # type: ignore[attr-defined]
     memory.path.write_bytes(add(memory.path.read_bytes()))
 
@@ -169,12 +169,12 @@ def test_what_is_no_file_is_ignored_with_one_line(
 def test_a_memory_that_is_too_large_is_ignored_and_not_kept(
     memory: FileMemory, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory.remember(memory.packed(SERIES))
+    memory.remember(SERIES)
     monkeypatch.setattr(memories, "MAX_BYTES", 100)
 
     assert memory.recall() is None
     assert "it is larger than" in told[0]
-    memory.remember(memory.packed(SERIES))
+    memory.remember(SERIES)
     assert not memory.path.exists()
 
 
@@ -183,8 +183,7 @@ def test_a_memory_that_cannot_be_written_is_told_and_fails_nothing(
 ) -> None:
     (tmp_path / "obs").write_text("in the way")
 
-    memory = FileMemory(tmp_path / "obs", HERE, told.append)
-    memory.remember(memory.packed(SERIES))
+    FileMemory(tmp_path / "obs", HERE, told.append).remember(SERIES)
 
     assert len(told) == 1
     assert "delivered, but it cannot be remembered in" in told[0]
@@ -194,11 +193,11 @@ def test_a_memory_that_cannot_be_written_is_told_and_fails_nothing(
 def test_only_the_last_destinations_are_remembered(tmp_path: Path) -> None:
     for number in range(memories.MAX_DESTINATIONS + 3):
         each = FileMemory(tmp_path, Destination(f"http://gw-{number}", {}), print)
-        each.remember(each.packed(SERIES))
+        each.remember(SERIES)
         os.utime(each.path, ns=(number, number))
     last = FileMemory(tmp_path, Destination("http://last", {}), print)
 
-    last.remember(last.packed(SERIES))
+    last.remember(SERIES)
 
     assert len(list(last.path.parent.iterdir())) == memories.MAX_DESTINATIONS
     assert last.recall()
@@ -206,7 +205,7 @@ def test_only_the_last_destinations_are_remembered(tmp_path: Path) -> None:
 
 
 def test_no_message_of_the_database_is_kept(memory: FileMemory) -> None:
-    memory.remember(memory.packed([*SERIES, Series(metrics.RUN_DURATION, (), 1.0)]))
+    memory.remember([*SERIES, Series(metrics.RUN_DURATION, (), 1.0)])
 
     content = memory.path.read_text()
     assert "relation does not exist" not in content
