@@ -33,7 +33,7 @@ class SetupError(Exception):
 class Program:
     """A program: Debian's package of it, and the names it goes by.
 
-    With ``suite`` it is that suite's, whatever this system has.
+    With ``suite`` it is that suite's, and PATH is asked for the name that the table gives it.
     """
 
     package: str
@@ -61,8 +61,8 @@ PROGRAMS = {
 def find(name: str) -> Path:
     """Return the program ``name``, fetched where need be; raise SetupError where that fails."""
     program = PROGRAMS[name]
-    path = "" if program.suite else os.environ.get("PATH", os.defpath)
-    if installed := _on_path(program.names, path):
+    wanted = (name,) if program.suite else program.names
+    if installed := _on_path(wanted, os.environ.get("PATH", os.defpath)):
         return installed
     home = unpacked(program.package, program.suite)
     if fetched := _on_path(program.names, str(home / "usr/bin")):
@@ -80,7 +80,7 @@ def unpacked(package: str, suite: str = "") -> Path:
         return home
     for needed in ("apt-get", "dpkg"):
         if not shutil.which(needed):
-            raise SetupError(_advice(package, f"there is no {needed} here to fetch it"))
+            raise SetupError(_advice(package, suite, f"there is no {needed} here to fetch it"))
     with _alone():
         if not home.exists():
             _fetch(package, suite, home)
@@ -106,7 +106,7 @@ def _fetch(package: str, suite: str, home: Path) -> None:
     place = TOOLS / "fetching"
     shutil.rmtree(place, ignore_errors=True)  # of a killed run
     place.mkdir()
-    _run(package, ["dpkg", "-x", _download(package, suite, place), place / "contents"])
+    _run(package, suite, ["dpkg", "-x", _download(package, suite, place), place / "contents"])
     for program in (place / "contents/usr/bin").glob("*alertmanager"):
         program.write_bytes(program.read_bytes().replace(_ABSOLUTE, _RELATIVE))
     (place / "contents").rename(home)
@@ -119,8 +119,8 @@ def _download(package: str, suite: str, place: Path) -> Path:
     apt_get = _apt_get(package, suite)
     download = [*apt_get, "download", package]
     if subprocess.run(download, cwd=place, capture_output=True, check=False).returncode:
-        _run(package, [*apt_get, "update"])
-        _run(package, download, cwd=place)
+        _run(package, suite, [*apt_get, "update"])
+        _run(package, suite, download, cwd=place)
     return next(place.glob("*.deb"))
 
 
@@ -139,27 +139,29 @@ def _apt_get(package: str, suite: str) -> list[str]:
 
 def _only(package: str, suite: str, sources: Path) -> list[str]:
     """Return the options for packages of one suite, by the mirror that this system uses."""
-    found = _run(package, ["apt-get", "indextargets", "--format", "$(SITE) $(COMPONENT)"])
+    targets = ["apt-get", "indextargets", "--format", "$(SITE) $(COMPONENT)"]
+    found = _run(package, suite, targets)
     mirrors = [line.split()[0] for line in found.splitlines() if line.endswith(" main")]
     if not mirrors:
-        raise SetupError(_advice(package, "apt-get knows no mirror"))
+        raise SetupError(_advice(package, suite, "apt-get knows no mirror"))
     sources.write_text(f"deb {mirrors[0]} {suite} main\n")
     return [f"-oDir::Etc::SourceList={sources}", "-oDir::Etc::SourceParts=/dev/null"]
 
 
-def _run(package: str, command: Sequence[str | Path], cwd: Path | None = None) -> str:
+def _run(package: str, suite: str, command: Sequence[str | Path], cwd: Path | None = None) -> str:
     """Run a command and return its output; raise SetupError where it fails."""
     result = subprocess.run(
         list(map(str, command)), cwd=cwd, capture_output=True, text=True, check=False
     )
     if result.returncode:
         said = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
-        raise SetupError(_advice(package, f"{command[0]} could not fetch it ({said[-1]})"))
+        raise SetupError(_advice(package, suite, f"{command[0]} could not fetch it ({said[-1]})"))
     return result.stdout
 
 
-def _advice(package: str, reason: str) -> str:
-    names = sorted(name for name, program in PROGRAMS.items() if program.package == package)
+def _advice(package: str, suite: str, reason: str) -> str:
+    found = PROGRAMS.items()
+    names = sorted(n for n, each in found if (each.package, each.suite) == (package, suite))
     wanted = f"{' and '.join(names)} on PATH" if names else f"Debian's package {package}"
     return f"Install {wanted}: {reason}."
 

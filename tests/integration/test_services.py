@@ -206,3 +206,5 @@ def test_a_machine_without_apt_is_told_what_to_install(
     monkeypatch.setattr(binaries, "TOOLS", tmp_path / "tools")
     with pytest.raises(binaries.SetupError, match="Install alertmanager and amtool on PATH"):
         binaries.find("alertmanager")
+    with pytest.raises(binaries.SetupError, match="Install alertmanager-sid on PATH"):
+        binaries.find("alertmanager-sid")
