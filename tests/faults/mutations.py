@@ -74,7 +74,7 @@ _OF_THE_GATE = (
         "gate/judge.py",
         "and all(not judgement.blocks for judgement in self.judgements)",
         "and any(not judgement.blocks for judgement in self.judgements)",
-        ("dbt/no fault@check --exposure, stale",),
+        ("dbt/no fault@check, stale",),
     ),
     Mutation(
         "what is missing passes",
@@ -137,11 +137,11 @@ _OF_THE_GATE = (
 
 _OF_DELIVERY = (
     Mutation(
-        "a 204 counts as delivered",
+        "any success counts as delivered",
         "sinks/pushgateway.py",
         "if response.status not in {_OK, _ACCEPTED} or response.body:",
         "if response.body:",
-        ("gateway/204@PUT of push",),
+        ("gateway/201@PUT of push",),
     ),
     Mutation(
         "an answer in words counts as delivered",
