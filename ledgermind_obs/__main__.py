@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -21,10 +20,7 @@ def main() -> None:
     with _ending_when_told():
         from ledgermind_obs.cli import main as run
 
-        try:
-            run()
-        finally:
-            gc.freeze()  # nobody needs Python's last search for cycles: a tenth of a small push
+        run()
 
 
 def _open_what_is_closed() -> None:

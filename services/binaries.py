@@ -75,7 +75,7 @@ def unpacked(package: str, suite: str = "") -> Path:
 
     It is of this system's suite, or of another one by the same mirror.
     """
-    home = TOOLS / "-".join(filter(None, (package, suite)))
+    home = _place(package, suite)
     if home.exists():
         return home
     for needed in ("apt-get", "dpkg"):
@@ -85,6 +85,11 @@ def unpacked(package: str, suite: str = "") -> Path:
         if not home.exists():
             _fetch(package, suite, home)
     return home
+
+
+def _place(name: str, suite: str) -> Path:
+    """Return what is kept below ``.tools/`` under this name, of another suite apart."""
+    return TOOLS / (f"{name}-{suite}" if suite else name)
 
 
 def _on_path(names: Sequence[str], path: str) -> Path | None:
@@ -126,7 +131,7 @@ def _download(package: str, suite: str, place: Path) -> Path:
 
 def _apt_get(package: str, suite: str) -> list[str]:
     """Return apt-get with lists, cache and locks that are not the system's."""
-    place = TOOLS / "-".join(filter(None, ("apt", suite)))
+    place = _place("apt", suite)
     for directory in ("lists/partial", "cache/archives/partial"):
         (place / directory).mkdir(parents=True, exist_ok=True)
     return [

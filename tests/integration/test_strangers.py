@@ -13,7 +13,7 @@ from services.postgres import Postgres
 from services.prometheus import Pushgateway
 from tests.integration.chain import Chain, chain, pushed, until
 from tests.integration.strangers import DUCKDB_CONSTRAINTS, Stranger, stranger
-from tests.integration.wheel import install
+from tests.integration.wheel import install, installed
 
 Alerts = set[tuple[str, str]]
 
@@ -85,3 +85,7 @@ def test_a_project_of_odd_names_and_no_exposure_alerts_the_owner_that_its_table_
                set "Changed At" = "Changed At" - interval 2 hours"""
 
     assert_alerted(odd, stale, "SourceStaleGrößeUndFarbeNeu", "Einkauf, Süd", tmp_path)
+
+
+def test_pip_finds_nothing_amiss_in_an_environment_that_has_obs_beside_dbt(python: Path) -> None:
+    assert installed(python)
