@@ -140,13 +140,13 @@ def groups(plan: Plan) -> list[Yaml]:
 def declared(plan: Plan) -> Iterator[Yaml]:
     """Yield what the general rules must know of the project: limits, owners, exposures."""
     for watched in plan.sources:
-        key = _texts({"project": plan.project, **source_labels(watched.source)})
-        yield _constant(ALERT_AFTER, watched.limit, {**key, **_texts(watched.labels)})
+        key = {"project": plan.project, **source_labels(watched.source)}
+        yield _constant(ALERT_AFTER, watched.limit, {**key, **watched.labels})
         if watched.gate_after is not None:
             yield _constant(GATE_AFTER, watched.gate_after, key)
     for exposure, owner in plan.owners.items():
         labels = {"project": plan.project, "exposure": exposure, "owner": owner}
-        yield _constant(EXPOSURE_OWNER, 1, _texts(labels))
+        yield _constant(EXPOSURE_OWNER, 1, labels)
 
 
 def _constant(record: str, value: float, labels: Mapping[str, str]) -> Yaml:
@@ -207,7 +207,10 @@ def quoted(text: str) -> str:
 
 
 def _texts(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return labels as a rule has them, where two braces would begin a template."""
+    """Return labels as an alert has them, where two braces would begin a template.
+
+    A recording rule takes its labels as they are.
+    """
     return {name: value.replace("{{", '{{ "{{" }}') for name, value in labels.items()}
 
 

@@ -148,6 +148,14 @@ def test_a_label_that_looks_like_a_template_is_text(tmp_path: Path) -> None:
     assert labels["owner"] == '{{ "{{" }} nobody }}'
 
 
+def test_a_recording_rule_has_its_labels_as_they_are(tmp_path: Path) -> None:
+    orders = source("orders", meta={"owner": "{{ nobody }}"})
+    result = run(project(tmp_path, orders, exposures=[]))
+    rules = [rule for group in yaml.safe_load(result.stdout)["groups"] for rule in group["rules"]]
+    owners = {rule["labels"]["owner"] for rule in rules if "record" in rule and "labels" in rule}
+    assert owners == {"{{ nobody }}"}
+
+
 def test_what_another_project_on_the_same_prometheus_has_can_be_left_out(tmp_path: Path) -> None:
     result = run(project(tmp_path, source("orders"), exposures=[]), "--without-general")
     assert list(alerts(result)) == ["SourceStaleOrders"]
