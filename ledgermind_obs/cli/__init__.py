@@ -123,10 +123,7 @@ def main() -> None:
     """Run the command line in a process of its own."""
     gc.set_threshold(YOUNG_OBJECTS)
     threading.excepthook = lambda raised: tell_unexpected(raised.exc_value)
-    try:
-        root(prog_name="obs")
-    finally:
-        gc.freeze()  # Python's last search, as it ends, is 14 ms of a push of a thousand sources
+    root(prog_name="obs")
 
 
 def warn(message: str) -> None:

@@ -106,6 +106,18 @@ def test_no_option_takes_a_secret_as_its_value(path: str, command: click.Command
             assert option.opts[0].endswith("-file"), f"{path} {option.opts}"
 
 
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("nonsense", 2)])
+def test_a_run_is_over_once_everything_is_written(argument: str, code: int) -> None:
+    program = "import atexit; from ledgermind_obs.__main__ import main\n"
+    program += "atexit.register(print, 'late'); main()"
+    argv = [sys.executable, "-c", program, argument]
+    ended = subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == code
+    assert "Usage: obs" in ended.stdout + ended.stderr
+    assert "late" not in ended.stdout
+
+
 def test_help_loads_nothing_heavy() -> None:
     argv = [sys.executable, "-X", "importtime", "-m", "ledgermind_obs", "--help"]
     timing = subprocess.run(argv, capture_output=True, text=True, check=True).stderr
