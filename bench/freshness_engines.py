@@ -47,7 +47,7 @@ for number in range(int(sys.argv[1])):
 PARTS = """
 import click, msgspec, psycopg2, yaml
 import http.client, os, sys, threading, urllib.parse
-count, batch, body = int(sys.argv[1]), 25, open(sys.argv[2], "rb").read()
+count, batch, body = int(sys.argv[1]), 50, open(sys.argv[2], "rb").read()
 look_up = '(select max(loaded_at) from "public"."table_{:05}")'
 waiting = [range(first, min(first + batch, count)) for first in range(0, count, batch)]
 def work():

@@ -18,7 +18,7 @@ from ledgermind_obs.dbt.manifest import Freshness, Source
 from ledgermind_obs.freshness import SourceFreshness, State
 
 # One round trip and one plan for so many look-ups; more of them take longer to plan than they save.
-BATCH_SIZE = 25
+BATCH_SIZE = 50
 
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
 _NAME = r'(?:[A-Za-z_][\w$]*|"[^"]+")'

@@ -32,7 +32,7 @@ from ledgermind_obs.engines.postgres.plans import Plan, Size
 from ledgermind_obs.errors import DbtError
 
 # How long a common statement may take, and wait for a lock, before its look-ups are asked alone.
-TOGETHER_SECONDS = 0.5
+TOGETHER_SECONDS = 1.0
 # How long a look-up may wait for a table that somebody else has locked.
 LOCK_SECONDS = 10.0
 # Connections made without hesitation if there is work for them; how long until one more follows.
