@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -37,16 +38,19 @@ def check_file(path: Path) -> None:
 def read_file(path: Path, most_bytes: int) -> bytes:
     """Return the content of a regular file, which is no link.
 
-    Raises OSError where it cannot be read, NotAFileError where it is something else, and ValueError
-    where it is larger than ``most_bytes``.
+    Raises OSError where it cannot be read or changes meanwhile, NotAFileError where it is something
+    else, and ValueError where it is larger than ``most_bytes``.
     """
     check_file(path)  # some devices act when they are opened
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
-        _check(os.fstat(descriptor))
-        content = file.read(most_bytes + 1)
+        found = os.fstat(descriptor)
+        _check(found)
+        content = file.read(min(found.st_size, most_bytes) + 1)  # a larger buffer costs time
     if len(content) > most_bytes:
         raise ValueError(f"it is larger than {most_bytes >> 20} MiB")
+    if len(content) != found.st_size:
+        raise OSError(errno.EBUSY, "it changed while it was read")
     return content
 
 

@@ -65,6 +65,23 @@ def test_an_empty_file_knows_nothing_and_is_filled(file: Textfile) -> None:
     assert set(file.known(METRICS)) == set(SERIES)
 
 
+def test_a_file_that_grows_while_it_is_read_is_not_believed(
+    file: Textfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.put(SERIES)
+    fstat = os.fstat
+
+    def growing(descriptor: int) -> os.stat_result:
+        found = fstat(descriptor)
+        with file.path.open("ab") as other:
+            other.write(OURS)
+        return found
+
+    monkeypatch.setattr(os, "fstat", growing)
+    with pytest.raises(DestinationError, match="changed while it was read"):
+        file.known(METRICS)
+
+
 OTHERS = exposition(SERIES, {**LABELS, "target": "dev"})
 OURS = exposition(SERIES, LABELS)
 AHEAD = exposition([of_source(metrics.CHECKED_AT, 9e9)], LABELS)
