@@ -131,6 +131,16 @@ def test_the_gateways_own_words_on_a_refusal_reach_the_user(pushed: Shop) -> Non
     assert "refused the PUT with 400: pushed metrics are invalid or inconsistent" in result.stderr
 
 
+def test_what_was_seen_is_kept_also_if_it_cannot_be_delivered(pushed: Shop) -> None:
+    pushed.forget()
+
+    result = pushed.push("--pushgateway", "http://127.0.0.1:1")
+
+    assert result.returncode == 5
+    [record] = pushed.private_target_path.glob("history.*.json")
+    assert all(f'"source.shop.app.{table}"' in record.read_text() for table in TABLES)
+
+
 def test_a_textfile_is_what_the_gateway_would_have_got(pushed: Shop) -> None:
     path = pushed.directory / "dbt.prom"
 

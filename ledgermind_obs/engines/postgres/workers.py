@@ -61,7 +61,7 @@ _FAILURES = (psycopg2.Error, ValueError, OverflowError)
 
 
 def connect(profile: Profile) -> Session:
-    """Return a read-only session, tried as often as dbt tries; raises psycopg2.Error."""
+    """Return an idle session, tried as often as dbt tries; raises psycopg2.Error."""
     for attempt in range(profile.retries):
         with suppress(psycopg2.OperationalError):
             return _session(profile)
@@ -71,10 +71,9 @@ def connect(profile: Profile) -> Session:
 
 def _session(profile: Profile) -> Session:
     session: Session = psycopg2.connect(**profile.parameters)
-    session.set_session(readonly=True)
+    session.autocommit = True  # psycopg2 would begin by a message of its own
     if profile.role:
-        _execute(session, f"set local role {profile.role}")  # is it granted?
-        session.rollback()
+        _execute(session, f"begin; set local role {profile.role}; rollback")  # is it granted?
     return session
 
 
@@ -402,8 +401,9 @@ class _Planning(_Asking):
 def _plan(session: Session, lookup: Lookup, seconds: float, role: str) -> Explained:
     statement = f"explain (verbose, format json) {lookup.statement}"
     try:
+        _begin(session, seconds, PLAN_LOCK_SECONDS, role)
         _execute(session, "set local enable_seqscan = off")
-        [(plans,)] = fetch(session, statement, seconds, PLAN_LOCK_SECONDS, role)
+        [(plans,)] = _rows(session, statement)
     except _FAILURES as error:
         _carry_on(session, error)
         return Explained(error=_one_line(error))
@@ -419,18 +419,30 @@ def fetch(
     role: str = "",
     parameters: Sequence[object] | None = None,
 ) -> list[tuple[Any, ...]]:
-    """Return the rows of a statement, and end its transaction; raises psycopg2.Error.
+    """Return the rows of a statement in a transaction of its own; raises psycopg2.Error."""
+    _begin(session, seconds, lock_seconds, role)
+    return _rows(session, statement, parameters)
 
-    Role and limits end with it: behind a pooler, the session is somebody else's afterwards.
+
+def _begin(session: Session, seconds: float, lock_seconds: float, role: str) -> None:
+    """Begin a read-only transaction with its role and limits, all in one message.
+
+    They end with it: behind a pooler, the session is somebody else's afterwards.
     """
     seconds = min(max(seconds, 0.001), LONGEST_SECONDS)  # to PostgreSQL, 0 is no limit at all
-    limits = f"set local statement_timeout = {seconds * 1000:.0f}"
-    limits += f"; set local lock_timeout = {lock_seconds * 1000:.0f}"
-    _execute(session, f"{limits}; set local role {role}" if role else limits)
+    begin = f"begin read only; set local statement_timeout = {seconds * 1000:.0f}"
+    begin += f"; set local lock_timeout = {lock_seconds * 1000:.0f}"
+    _execute(session, f"{begin}; set local role {role}" if role else begin)
+
+
+def _rows(
+    session: Session, statement: str, parameters: Sequence[object] | None = None
+) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement, and end its transaction; raises psycopg2.Error."""
     with session.cursor() as cursor:
         cursor.execute(statement, parameters)
         rows = cursor.fetchall()
-    session.rollback()
+        cursor.execute("rollback")
     return rows
 
 
@@ -443,7 +455,7 @@ def _carry_on(session: Session, error: Exception) -> None:
     """Make the session ready for the next look-up; raise the error where there is none any more."""
     if session.closed:
         raise error
-    session.rollback()
+    _execute(session, "rollback")
 
 
 def _one_line(error: Exception) -> str:
