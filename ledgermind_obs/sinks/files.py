@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import tempfile
 from pathlib import Path
 
-_KINDS = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFLNK: "a symbolic link",
-}
+from ledgermind_obs.dbt.regular_file import kind_of
 
 
 class NotAFileError(OSError):
@@ -85,5 +77,5 @@ def replace_file(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 
 def _check(found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise NotAFileError(_KINDS.get(stat.S_IFMT(found.st_mode), "no regular file"))
+    if kind := kind_of(found.st_mode):
+        raise NotAFileError(kind)
