@@ -12,7 +12,7 @@ import msgspec
 from ledgermind_obs.errors import DestinationError
 from ledgermind_obs.metrics import FRESHNESS_METRICS, Metric, Series
 from ledgermind_obs.sinks.exposition import constant_labels, exposition, parse_exposition
-from ledgermind_obs.sinks.files import read_file, write_atomically
+from ledgermind_obs.sinks.files import NotAFileError, read_file, write_atomically
 from ledgermind_obs.sinks.known import Destination
 from ledgermind_obs.sinks.proof import check_series
 
@@ -86,9 +86,10 @@ class Textfile(msgspec.Struct, frozen=True):
         except FileNotFoundError:
             return b""
         except OSError as error:
-            raise DestinationError(
-                f"cannot read {self.path}: {error.strerror}", "name a regular file with --textfile"
-            ) from error
+            step = "see who may read it, and what else writes it"
+            if isinstance(error, NotAFileError):
+                step = "name a regular file with --textfile"
+            raise DestinationError(f"cannot read {self.path}: {error.strerror}", step) from error
         except ValueError as error:
             raise DestinationError(f"cannot read {self.path}: {error}", "move it away") from error
         if content and not content.endswith(b"\n"):

@@ -78,8 +78,10 @@ def test_a_file_that_grows_while_it_is_read_is_not_believed(
         return found
 
     monkeypatch.setattr(os, "fstat", growing)
-    with pytest.raises(DestinationError, match="changed while it was read"):
+    with pytest.raises(DestinationError, match="changed while it was read") as raised:
         file.known(METRICS)
+
+    assert raised.value.next_step == "see who may read it, and what else writes it"
 
 
 OTHERS = exposition(SERIES, {**LABELS, "target": "dev"})
