@@ -10,11 +10,11 @@ from itertools import chain, repeat
 from ledgermind_obs.metrics import METRICS, Metric, Series
 
 _SPECIAL = re.compile(r'[\\\n"]')
-# Where a label's value comes in a line.
-_HOLE = "\0"
 _ESCAPED = re.compile(r"\\(.)")
 _LINE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})?[ \t]+(\S+)[ \t]*")
 _LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"(?:,|$)')
+# Where a label's value comes in a line.
+_HOLE = "\0"
 
 
 def exposition(series: Iterable[Series], labels: Mapping[str, str] | None = None) -> bytes:
